@@ -1,0 +1,120 @@
+"""Everything that a plugin or a rule may import, and nothing else."""
+
+from gateway.calendar import Calendar
+from gateway.client import Answer, ApiClient
+from gateway.hookspecs import hookimpl
+from gateway.model.action import (
+    Action,
+    AddComment,
+    AddTags,
+    AssignTo,
+    CancelTimer,
+    CreateTicket,
+    LinkTickets,
+    Notify,
+    RaiseEvent,
+    RemoveTags,
+    SaveContact,
+    SaveCustomer,
+    SetFields,
+    SetPriority,
+    SetStatus,
+    StartTimer,
+    TicketAction,
+)
+from gateway.model.changes import changes
+from gateway.model.connection import (
+    ApiSettings,
+    Connection,
+    ConnectionSettings,
+    RateLimit,
+    Receipt,
+    SecretList,
+    VendorInfo,
+)
+from gateway.model.customer import (
+    Appointment,
+    Call,
+    Customer,
+    Deal,
+    FollowUp,
+    FormSubmission,
+    Invoice,
+    Payment,
+    Usage,
+)
+from gateway.model.errors import (
+    ApiError,
+    ApiFailure,
+    CollectFirst,
+    GatewayError,
+    UnreadableWebhook,
+    WebhookRejected,
+)
+from gateway.model.event import (
+    AppointmentCancelled,
+    AppointmentContacted,
+    AppointmentFinished,
+    AppointmentRescheduled,
+    AppointmentScheduled,
+    CallEnded,
+    CommentCreated,
+    ContactUpdated,
+    CustomerUpdated,
+    DealLost,
+    DealUpdated,
+    DealWon,
+    Event,
+    FormRequested,
+    FormSubmitted,
+    OnboardingFinished,
+    PaymentConfirmed,
+    PaymentOverdue,
+    PaymentReversed,
+    TicketAssigned,
+    TicketCreated,
+    TicketDeleted,
+    TicketEvent,
+    TicketMerged,
+    TicketStatusChanged,
+    TicketTagged,
+    TicketUpdated,
+    TimerFired,
+    Unrecognized,
+    UsageReported,
+    parse_event,
+)
+from gateway.model.facts import Facts, Past, RuleInfo, RuleSettings, Skip, Tenant
+from gateway.model.person import Contact, Person
+from gateway.model.record import JSON, Instant
+from gateway.model.template import Template
+from gateway.model.text import html_to_text, sanitised, text_to_html
+from gateway.model.ticket import (
+    Attachment,
+    Comment,
+    Priority,
+    Snapshot,
+    Status,
+    Ticket,
+    TicketKind,
+    TicketRef,
+)
+from gateway.model.webhook import Verified, Webhook
+from gateway.proof import check_key, fresh, same
+
+__all__ = [
+    "JSON", "Action", "AddComment", "AddTags", "Answer", "ApiClient", "ApiError", "ApiFailure", "ApiSettings",
+    "Appointment", "AppointmentCancelled", "AppointmentContacted", "AppointmentFinished",
+    "AppointmentRescheduled", "AppointmentScheduled", "AssignTo", "Attachment", "Calendar", "Call", "CallEnded",
+    "CancelTimer", "CollectFirst", "Comment", "CommentCreated", "Connection", "ConnectionSettings", "Contact",
+    "ContactUpdated", "CreateTicket", "Customer", "CustomerUpdated", "Deal", "DealLost", "DealUpdated", "DealWon",
+    "Event", "Facts", "FollowUp", "FormRequested", "FormSubmission", "FormSubmitted", "GatewayError", "Instant",
+    "Invoice", "LinkTickets", "Notify", "OnboardingFinished", "Past", "Payment", "PaymentConfirmed",
+    "PaymentOverdue", "PaymentReversed", "Person", "Priority", "RaiseEvent", "RateLimit", "Receipt", "RemoveTags",
+    "RuleInfo", "RuleSettings", "SaveContact", "SaveCustomer", "SecretList", "SetFields", "SetPriority",
+    "SetStatus", "Skip", "Snapshot", "StartTimer", "Status", "Template", "Tenant", "Ticket", "TicketAction",
+    "TicketAssigned", "TicketCreated", "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef",
+    "TicketStatusChanged", "TicketTagged", "TicketUpdated", "TimerFired", "Unrecognized", "UnreadableWebhook",
+    "Usage", "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "changes", "check_key",
+    "fresh", "hookimpl", "html_to_text", "parse_event", "same", "sanitised", "text_to_html",
+]  # fmt: skip

@@ -1,0 +1,110 @@
+"""What may a rule know when it is asked, and what may it answer?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway.calendar import Calendar
+
+from .action import Action
+from .customer import Customer
+from .errors import CollectFirst
+from .person import Contact
+from .record import Instant, Record
+from .template import render
+from .ticket import Comment, Ticket
+
+
+class Tenant(Record):
+    """One company. `timezone` is an IANA name, `locale` is `pt-BR` or `en`."""
+
+    id: str
+    name: str
+    locale: str = "pt-BR"
+    timezone: str = "America/Sao_Paulo"
+
+
+class Past(Record):
+    """An action that we decided on the same ticket before, and what became of it."""
+
+    rule: str
+    action: Action
+    state: str
+    decided_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that a rule may look at. Rules get facts, never services: so they stay pure.
+
+    `ticket` is the ticket *as it will be* once all that we already decided is carried out, so a rule that looks
+    before it acts never acts twice. `before` is what was known before this event. `linked` are the tickets tied
+    to this ticket or to the customer. `past` are our own earlier actions on this ticket, oldest first.
+    """
+
+    tenant: Tenant
+    now: datetime
+    settings: Any = None
+    ticket: Ticket | None = None
+    before: Ticket | None = None
+    comments: tuple[Comment, ...] = ()
+    complete: bool = False
+    contact: Contact | None = None
+    customer: Customer | None = None
+    linked: tuple[Ticket, ...] = ()
+    links: frozenset[str] = frozenset()
+    past: tuple[Past, ...] = ()
+    calendar: Calendar = field(default_factory=Calendar)
+    connections: Mapping[str, str] = field(default_factory=dict)
+    collectable: bool = True
+
+    def full_ticket(self) -> Ticket:
+        """The ticket with every field and all its comments known.
+
+        Raises CollectFirst when it is known only in part; the core then reads it back and asks again.
+        """
+        if self.ticket is None:
+            raise LookupError("this event is not about a ticket")
+        if not self.complete and self.collectable and not self.ticket.ref.is_planned:
+            raise CollectFirst(self.ticket.ref)
+        return self.ticket
+
+    def render(self, template: str, *, is_html: bool = False, **context: Any) -> str:
+        """Fill a message template from the settings, in the tenant's locale and time zone."""
+        return render(
+            template, is_html=is_html, tenant=self.tenant, ticket=self.ticket, customer=self.customer,
+            now=self.calendar.local(self.now), **context,
+        )  # fmt: skip
+
+
+class Skip(Record):
+    """The rule looked and did nothing; `reason` says why, in words an admin understands."""
+
+    reason: str
+
+
+class RuleInfo(Record):
+    """How a rule presents itself. Titles and descriptions by locale (`pt-BR` and `en`)."""
+
+    title: dict[str, str]
+    description: dict[str, str]
+    enabled: bool = False
+    hears_ours: bool = False
+
+
+class RuleSettings(BaseModel):
+    """Parent of every rule's `Settings`: unknown settings are refused when saved."""
+
+    model_config = {"frozen": True, "extra": "forbid"}
+
+
+class Decision(Record):
+    """What one rule answered to one event."""
+
+    rule: str
+    actions: tuple[Action, ...] = ()
+    skipped: tuple[str, ...] = ()
+    error: str | None = None

@@ -1,0 +1,31 @@
+"""What do all canonical objects have in common? They are frozen, named by keyword, and aware of time zones."""
+
+from datetime import UTC
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+
+JSON = Any
+"""Whatever `json.loads` may give: vendors' own words, kept as they came."""
+
+Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+"""An aware moment, kept in UTC."""
+
+
+class Record(BaseModel):
+    """A frozen value. A field that was not set is *unknown*, which is not the same as empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def known(self) -> dict[str, Any]:
+        """The fields that were set, by name, as Python values."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+T = TypeVar("T", bound=Record)
+
+
+def merged(older: T, newer: T) -> T:
+    """`older`, with every field that `newer` knows taken from `newer`."""
+    return older.model_copy(update=newer.known())
+

@@ -1,0 +1,1 @@
+"""The vendors that come with the gateway, one folder each."""
