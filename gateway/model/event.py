@@ -1,6 +1,6 @@
 """What happened? Named in the past tense, `object.verb`, whichever system told us."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -218,7 +218,9 @@ AnyEvent = Annotated[
 
 _event: TypeAdapter[Any] = TypeAdapter(AnyEvent)
 
-EVENT_KINDS: tuple[str, ...] = tuple(sorted(_event.core_schema["choices"])) if "choices" in _event.core_schema else ()
+EVENT_KINDS: tuple[str, ...] = tuple(
+    sorted(member.model_fields["kind"].default for member in get_args(get_args(AnyEvent)[0]))
+)
 
 
 def parse_event(data: JSON) -> Event:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import field_serializer
+
 from .person import Contact, Person
 from .record import JSON, Instant, Record
 
@@ -107,6 +109,10 @@ class Ticket(Record):
     last_agent_comment_at: Instant | None = None
     last_customer_comment_at: Instant | None = None
     deleted: bool = False
+
+    @field_serializer("tags", when_used="json")
+    def _sorted(self, tags: frozenset[str]) -> list[str]:
+        return sorted(tags)
 
     @property
     def is_open(self) -> bool:
