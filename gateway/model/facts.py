@@ -34,6 +34,8 @@ class Past(Record):
     action: Action
     state: str
     decided_at: Instant
+    finished_at: Instant | None = None
+    remote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

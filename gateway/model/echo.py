@@ -1,0 +1,53 @@
+"""Did we do this ourselves? So that what we wrote does not come back as news."""
+
+from collections.abc import Iterable
+
+from .action import AddComment, AddTags, AssignTo, RemoveTags, SetFields, SetPriority, SetStatus
+from .event import CommentCreated, Event, TicketAssigned, TicketStatusChanged, TicketTagged, TicketUpdated
+from .facts import Past
+from .text import html_to_text
+
+SENT = frozenset({"executing", "done"})
+FIELDS = frozenset({"custom_fields", "priority", "remote_priority"})
+
+
+def is_ours(event: Event, own_ids: frozenset[str], past: Iterable[Past]) -> bool:
+    """True when our own user did it, or when it is exactly what one of our actions on this ticket wrote."""
+    author = event.comment.author if isinstance(event, CommentCreated) else event.actor
+    if author is not None and author.id in own_ids:
+        return True
+    return any(_wrote(entry, event) for entry in past if entry.state in SENT)
+
+
+def _wrote(entry: Past, event: Event) -> bool:
+    match event, entry.action:
+        case CommentCreated(comment=comment), AddComment() as ours:
+            if entry.remote_id is not None and entry.remote_id == comment.id:
+                return True
+            return comment.is_private == ours.is_private and _words(comment.body) == _body(ours)
+        case TicketStatusChanged(new=new), SetStatus(status=status):
+            return new == status and _recent(entry, event)
+        case TicketTagged(added=added, removed=removed), AddTags(tags=tags):
+            return not removed and bool(added) and added <= frozenset(tags)
+        case TicketTagged(added=added, removed=removed), RemoveTags(tags=tags):
+            return not added and bool(removed) and removed <= frozenset(tags)
+        case TicketAssigned(team=team), AssignTo(team=ours, assignee=assignee):
+            same_person = (event.assignee.id if event.assignee else None) == assignee
+            return _recent(entry, event) and (same_person or (assignee is None and team == ours))
+        case TicketUpdated(changed=changed), SetFields() | SetPriority():
+            return bool(changed) and FIELDS.issuperset(changed) and _recent(entry, event)
+    return False
+
+
+def _recent(entry: Past, event: Event) -> bool:
+    """A value may be set again by a person later on; only what happened right around our write is an echo."""
+    written = entry.finished_at or entry.decided_at
+    return abs((event.occurred_at - written).total_seconds()) < 120
+
+
+def _body(action: AddComment) -> str:
+    return _words(html_to_text(action.body) if action.is_html else action.body)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,225 @@
+"""The outbox and its ledger: what was decided, what became of it, and may it be sent now?
+
+States: `pending` -> `executing` -> `done`, or `dead` (given up, error kept), `unsupported` (the vendor cannot),
+`held` (over the ticket's budget). Core actions are `done` in the transaction that decided them.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, case, func, insert, or_, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
+
+from gateway.model.action import parse_action
+from gateway.model.facts import Past
+from gateway.model.ticket import TicketRef
+
+from .tables import actions, attempts, incidents
+from .tickets import Key
+
+MAX_PAST = 200
+"""Of each ticket's earlier actions, so many of the newest are facts."""
+
+
+def load_past(db: Connection, keys: Iterable[Key]) -> dict[Key, list[Past]]:
+    """Our earlier actions on these tickets, oldest first."""
+    wanted = [(tenant, ref.connection, ref.id) for tenant, ref in keys]
+    if not wanted:
+        return {}
+    a = actions.c
+    rank = (
+        func.row_number()
+        .over(partition_by=(a.tenant, a.connection, a.ticket_id), order_by=a.seq.desc())
+        .label("rank")
+    )
+    newest = select(actions, rank).where(tuple_(a.tenant, a.connection, a.ticket_id).in_(wanted)).subquery()
+    found: dict[Key, list[Past]] = {}
+    for row in db.execute(select(newest).where(newest.c.rank <= MAX_PAST).order_by(newest.c.seq)):
+        found.setdefault((row.tenant, TicketRef(row.connection, row.ticket_id)), []).append(_past(row))
+    return found
+
+
+def _past(row: Row[Any]) -> Past:
+    return Past(
+        rule=row.rule,
+        action=parse_action(row.body),
+        state=row.state,
+        decided_at=row.created_at,
+        finished_at=row.finished_at,
+        remote_id=(row.receipt or {}).get("remote_id"),
+    )
+
+
+def created_by_key(db: Connection, keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
+    """By (tenant, connection, key), the id of the ticket that a `CreateTicket` of that key made or will make."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    a = actions.c
+    rows = db.execute(
+        select(a.tenant, a.connection, a.key, a.ticket_id).where(tuple_(a.tenant, a.connection, a.key).in_(wanted))
+    )
+    return {(row.tenant, row.connection, row.key): row.ticket_id for row in rows}
+
+
+def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Into the outbox; what is there already (same id, or same key of a new ticket) stays as it is."""
+    if rows:
+        db.execute(upsert(actions).on_conflict_do_nothing(), list(rows))
+
+
+def claim(
+    db: Connection, tenant: str, connection: str, ids: Sequence[UUID], limit: int, now: datetime
+) -> list[Row[Any]]:
+    """Mark up to `limit` sendable actions as executing and return them, oldest first.
+
+    Sendable: pending, due, its ticket exists, and no earlier action on the same ticket is unfinished. Claims of
+    one connection take turns, so no ticket is ever worked on twice at the same time.
+    """
+    db.execute(
+        select(func.pg_advisory_xact_lock(func.hashtextextended(f"claim:{tenant}:{connection}", 7_271)))
+    )
+    a, earlier = actions.c, aliased(actions)
+    e = earlier.c
+    blocked = (
+        select(e.id)
+        .where(
+            e.tenant == a.tenant,
+            e.connection == a.connection,
+            e.ticket_id == a.ticket_id,
+            or_(e.state == "executing", (e.state == "pending") & (e.seq < a.seq)),
+            e.id != a.id,
+        )
+        .correlate(actions)
+        .exists()
+    )
+    sendable = (
+        select(a.id)
+        .where(
+            a.tenant == tenant,
+            a.connection == connection,
+            a.id.in_(list(ids)),
+            a.state == "pending",
+            a.not_before <= now,
+            or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")),
+            or_(a.ticket_id.is_(None), ~blocked),
+        )
+        .order_by(a.seq)
+        .limit(limit)
+    )
+    claimed = (
+        update(actions)
+        .where(a.id.in_(sendable))
+        .values(state="executing", started_at=now, attempts=a.attempts + 1)
+        .returning(actions)
+    )
+    return sorted(db.execute(claimed).all(), key=lambda row: row.seq)
+
+
+def sendable_next(db: Connection, tenant: str, connection: str, now: datetime, limit: int) -> list[UUID]:
+    """What waits for this connection and is due."""
+    a = actions.c
+    due = (
+        select(a.id)
+        .where(a.tenant == tenant, a.connection == connection, a.state == "pending", a.not_before <= now)
+        .order_by(a.not_before, a.seq)
+        .limit(limit)
+    )
+    return [row.id for row in db.execute(due)]
+
+
+def finish(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of id_, state, not_before, uncertain, receipt, error, finished_at, attempts (given back when not sent).
+
+    Only an action that is still executing is changed: a sweep may have reclaimed it meanwhile.
+    """
+    if rows:
+        db.execute(_FINISH, list(rows))
+
+
+_FINISH = text("""
+    UPDATE actions SET state = :state, not_before = :not_before, uncertain = :uncertain,
+           receipt = CAST(:receipt AS jsonb), error = :error, finished_at = :finished_at,
+           attempts = attempts - :given_back
+    WHERE id = :id_ AND state = 'executing'
+""")
+
+
+def add_attempts(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        db.execute(insert(attempts), list(rows))
+
+
+def end_dependents(db: Connection, tenant: str, planned: TicketRef, error: str, now: datetime) -> None:
+    """What waited for a ticket that will not be created is given up with it."""
+    a = actions.c
+    db.execute(
+        update(actions)
+        .where(a.tenant == tenant, a.connection == planned.connection, a.ticket_id == planned.id)
+        .where(a.kind != "create_ticket", a.state == "pending")
+        .values(state="dead", error=error, finished_at=now)
+    )
+
+
+def retry(db: Connection, ids: Sequence[UUID], now: datetime) -> list[Row[Any]]:
+    """Dead, held and unsupported actions back into the outbox; the first look is for an earlier effect."""
+    a = actions.c
+    back = (
+        update(actions)
+        .where(a.id.in_(list(ids)), a.state.in_(["dead", "held", "unsupported"]))
+        .values(
+            state="pending",
+            not_before=now,
+            error=None,
+            finished_at=None,
+            uncertain=case((a.attempts > 0, True), else_=a.uncertain),
+            attempts=0,
+        )
+        .returning(a.id, a.tenant, a.connection, a.kind, a.ticket_id)
+    )
+    return list(db.execute(back))
+
+
+def reclaim(db: Connection, now: datetime, after: timedelta, limit: int) -> int:
+    """Actions whose worker died in the middle: pending again, but nobody knows whether they took effect."""
+    a = actions.c
+    stuck = select(a.id).where(a.state == "executing", a.started_at < now - after).limit(limit)
+    found = db.execute(
+        update(actions)
+        .where(a.id.in_(stuck.with_for_update(skip_locked=True)))
+        .values(state="pending", uncertain=True, not_before=now, error="the worker died while it was sending")
+    )
+    return found.rowcount
+
+
+def overdue(db: Connection, now: datetime, grace: timedelta, limit: int) -> list[Row[Any]]:
+    """Per connection, waiting actions that no job has taken for `grace`."""
+    a = actions.c
+    return list(
+        db.execute(
+            select(a.id, a.tenant, a.connection)
+            .where(a.state == "pending", a.not_before <= now - grace)
+            .where(or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")))
+            .order_by(a.not_before, a.seq)
+            .limit(limit)
+        )
+    )
+
+
+def open_incident(
+    db: Connection, *, tenant: str, kind: str, subject: str, message: str, now: datetime
+) -> None:
+    """Make something visible that a person should look at; the same thing again only counts up."""
+    i = incidents.c
+    db.execute(
+        upsert(incidents)
+        .values(tenant=tenant, kind=kind, subject=subject, message=message, opened_at=now, last_at=now)
+        .on_conflict_do_update(
+            index_elements=["tenant", "kind", "subject"],
+            index_where=i.closed_at.is_(None),
+            set_={"last_at": now, "count": i.count + 1, "message": message},
+        )
+    )

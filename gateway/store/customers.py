@@ -1,0 +1,70 @@
+"""Who is this customer, whichever system speaks of them: found by document, e-mail or telephone."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import phonenumbers
+from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from gateway.model.customer import Customer
+from gateway.model.person import Contact
+
+from .tables import customer_keys, customers
+
+REGION = "BR"
+
+
+def keys_of(person: Customer | Contact) -> list[str]:
+    """What the person can be found by again, strongest first."""
+    keys = []
+    if person.document and (digits := "".join(filter(str.isdigit, person.document))):
+        keys.append(f"document:{digits}")
+    if person.email and "@" in person.email:
+        keys.append(f"email:{person.email.strip().lower()}")
+    keys += [f"phone:{number}" for phone in person.phones if (number := _e164(phone))]
+    return keys
+
+
+def _e164(phone: str) -> str | None:
+    try:
+        number = phonenumbers.parse(phone, REGION)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def find(db: Connection, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """By (tenant, key), the customer's id."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    k = customer_keys.c
+    rows = db.execute(select(k.tenant, k.key, k.customer_id).where(tuple_(k.tenant, k.key).in_(wanted)))
+    return {(row.tenant, row.key): row.customer_id for row in rows}
+
+
+def load(db: Connection, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Customer]:
+    """By (tenant, id)."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    c = customers.c
+    rows = db.execute(select(c.tenant, c.id, c.body).where(tuple_(c.tenant, c.id).in_(wanted)))
+    return {(row.tenant, row.id): Customer.model_validate(row.body) for row in rows}
+
+
+def save(db: Connection, rows: Sequence[dict[str, Any]], keys: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        statement = insert(customers)
+        db.execute(
+            statement.on_conflict_do_update(
+                index_elements=["tenant", "id"],
+                set_={"body": statement.excluded.body, "updated_at": statement.excluded.updated_at},
+            ),
+            list(rows),
+        )
+    if keys:
+        db.execute(insert(customer_keys).on_conflict_do_nothing(), list(keys))

@@ -1,0 +1,106 @@
+"""How is PostgreSQL reached, and is its schema the one this code was written for?"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from gateway.model.errors import GatewayError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_271_001
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def to_text(value: Any) -> str:
+    """JSON that PostgreSQL takes: it refuses NUL and lone surrogates, which vendors do send."""
+    return storable(_dumps(value).replace("\\u0000", "\\ufffd"))
+
+
+def storable(text: str) -> str:
+    """The same text without what PostgreSQL cannot keep; only damaged text is changed."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def engine(url: str, *, pool_size: int = 4) -> Engine:
+    """An engine on psycopg 3. `postgresql://` and `postgres://` URLs are taken as they come."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            url = "postgresql+psycopg://" + url.removeprefix(scheme)
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        json_serializer=to_text,
+        connect_args={"connect_timeout": 5, "application_name": "helpdesk-gateway", "prepare_threshold": 2},
+    )
+
+
+@lru_cache(maxsize=1)
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def migrate(db: Engine) -> tuple[str | None, str]:
+    """Bring the schema up to date; returns the revision before and after. Two at once take turns."""
+    with db.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+        try:
+            before = _revision(connection)
+            _config().attributes["connection"] = connection
+            alembic.command.upgrade(_config(), "head")
+            connection.commit()
+            return before, head()
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            connection.commit()
+
+
+def head() -> str:
+    """The revision that this code needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise GatewayError("this installation has no database migrations; install it again")
+    return revision
+
+
+def revision(db: Engine) -> str | None:
+    """The revision that the database has."""
+    with db.connect() as connection:
+        return _revision(connection)
+
+
+def check_schema(db: Engine) -> None:
+    """Raises GatewayError when the database is unreachable or its schema is not this code's."""
+    try:
+        found = revision(db)
+    except OperationalError as error:
+        raise GatewayError(f"PostgreSQL does not answer: {_first_line(error)}") from None
+    if found != head():
+        raise GatewayError(
+            f"the database is at revision {found or 'none'}, this code needs {head()}: run `gateway migrate`"
+        )
+
+
+def _revision(connection: Any) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).strip().splitlines()[0]

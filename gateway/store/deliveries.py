@@ -1,0 +1,234 @@
+"""The inbox: which webhooks were accepted, and how far is each?
+
+States: `received` -> `decided`, or `parked` with its error. A row is the truth; a queued job is only a hint.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, tuple_, update
+
+from .database import storable, to_text
+from .tables import deliveries
+
+Lane = tuple[str, str, str]
+"""Tenant, connection, ticket id: what keeps its order."""
+
+MAX_LANE = 500
+"""Deliveries that one transaction takes from the lanes it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A verified webhook, about to be stored."""
+
+    tenant: str
+    connection: str
+    dedup_key: str
+    received_at: datetime
+    sent_at: datetime | None
+    subject: str | None
+    thin: bool
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of an arrival. `thin` and `connection` tell which job it needs next."""
+
+    id: int
+    tenant: str
+    connection: str
+    thin: bool
+    duplicate: bool
+
+
+_INSERT = text("""
+    INSERT INTO deliveries (tenant, connection, dedup_key, received_at, sent_at, subject, thin, query, headers,
+                            body, trace_id, state, not_before)
+    SELECT t, c, k, r, s, j, h, q::jsonb, d::jsonb, b, i, 'received', r
+    FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[]),
+                CAST(:received_at AS timestamptz[]), CAST(:sent_at AS timestamptz[]), CAST(:subject AS text[]),
+                CAST(:thin AS boolean[]), CAST(:query AS text[]), CAST(:headers AS text[]),
+                CAST(:body AS bytea[]), CAST(:trace_id AS text[])) AS a (t, c, k, r, s, j, h, q, d, b, i)
+    ON CONFLICT (tenant, connection, dedup_key) DO NOTHING
+    RETURNING id, tenant, connection, dedup_key
+""")
+
+_DUPLICATES = text("""
+    UPDATE deliveries d SET duplicates = duplicates + 1
+    FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[])) AS a (t, c, k)
+    WHERE d.tenant = a.t AND d.connection = a.c AND d.dedup_key = a.k
+    RETURNING d.id, d.tenant, d.connection, d.dedup_key
+""")
+
+
+def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
+    """Store all arrivals by one statement; the answer is in their order. A known dedup key is a duplicate."""
+    keys = [(a.tenant, a.connection, storable(a.dedup_key)) for a in arrivals]
+    rows = db.execute(
+        _INSERT,
+        {
+            "tenant": [a.tenant for a in arrivals],
+            "connection": [a.connection for a in arrivals],
+            "dedup_key": [key for _, _, key in keys],
+            "received_at": [a.received_at for a in arrivals],
+            "sent_at": [a.sent_at for a in arrivals],
+            "subject": [storable(a.subject) if a.subject else None for a in arrivals],
+            "thin": [a.thin for a in arrivals],
+            "query": [to_text(a.query) for a in arrivals],
+            "headers": [to_text(a.headers) for a in arrivals],
+            "body": [a.body for a in arrivals],
+            "trace_id": [a.trace_id for a in arrivals],
+        },
+    )
+    fresh = {(row.tenant, row.connection, row.dedup_key): row.id for row in rows}
+    seen: set[tuple[str, str, str]] = set()
+    repeated = [key for key in keys if key not in fresh or key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+    known = _known(db, repeated) if repeated else {}
+    stored = []
+    for arrival, key in zip(arrivals, keys, strict=True):
+        new = fresh.pop(key, None)
+        stored.append(
+            Stored(new or known[key], arrival.tenant, arrival.connection, arrival.thin, duplicate=new is None)
+        )
+    return stored
+
+
+def _known(db: Connection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
+    tenants, connections, dedup_keys = (list(column) for column in zip(*set(keys), strict=True))
+    given = {"tenant": tenants, "connection": connections, "dedup_key": dedup_keys}
+    return {(r.tenant, r.connection, r.dedup_key): r.id for r in db.execute(_DUPLICATES, given)}
+
+
+_RAISE = text("""
+    INSERT INTO deliveries (tenant, connection, dedup_key, received_at, subject, thin, query, headers, body,
+                            trace_id, state, not_before)
+    VALUES (:tenant, :connection, :dedup_key, :now, :subject, false, '{}', '{}', :body, :trace_id, 'received', :now)
+    ON CONFLICT (tenant, connection, dedup_key) DO NOTHING
+    RETURNING id
+""")
+
+
+def raise_event(
+    db: Connection, *, tenant: str, connection: str, dedup_key: str, subject: str | None, event: Any,
+    trace_id: str, now: datetime,
+) -> int | None:  # fmt: skip
+    """Put an event of our own into the inbox, once per `dedup_key`; it takes the same way as everybody's."""
+    given = {
+        "tenant": tenant, "connection": connection, "dedup_key": storable(dedup_key), "subject": subject,
+        "body": to_text(event).encode(), "trace_id": trace_id, "now": now,
+    }  # fmt: skip
+    return db.execute(_RAISE, given).scalar()
+
+
+def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]:
+    """The lanes of the deliveries that still wait, and the ids of those that belong to no ticket."""
+    waiting = select(deliveries.c.id, deliveries.c.tenant, deliveries.c.connection, deliveries.c.subject).where(
+        deliveries.c.id.in_(list(ids)), deliveries.c.state == "received"
+    )
+    rows = db.execute(waiting).all()
+    return (
+        sorted({(row.tenant, row.connection, row.subject) for row in rows if row.subject is not None}),
+        [row.id for row in rows if row.subject is None],
+    )
+
+
+def take(db: Connection, lanes: Sequence[Lane], loose: Sequence[int]) -> list[Row[Any]]:
+    """All that waits in these lanes (the caller holds their locks) and the loose ones, oldest first."""
+    d = deliveries.c
+    rows: list[Row[Any]] = []
+    if lanes:
+        in_lanes = select(deliveries).where(
+            d.state == "received", tuple_(d.tenant, d.connection, d.subject).in_(list(lanes))
+        )
+        rows += db.execute(in_lanes.order_by(d.id).limit(MAX_LANE)).all()
+    if loose:
+        alone = select(deliveries).where(d.id.in_(list(loose)), d.state == "received").order_by(d.id)
+        rows += db.execute(alone.with_for_update(skip_locked=True)).all()
+    return rows
+
+
+def uncollected(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[int]]:
+    """By ticket, every waiting delivery that must be collected first, of the tickets that `ids` are about."""
+    d = deliveries.c
+    mine = (d.tenant == tenant, d.connection == connection, d.state == "received", d.thin, d.collected_at.is_(None))
+    subjects = select(d.subject).where(d.id.in_(list(ids)), *mine)
+    rows = db.execute(
+        select(d.id, d.subject).where(d.subject.in_(subjects), *mine).order_by(d.id).limit(MAX_LANE * 4)
+    )
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        found.setdefault(row.subject, []).append(row.id)
+    return found
+
+
+def keep_collected(db: Connection, ids: Sequence[int], collected: Any, now: datetime) -> None:
+    """The newest of `ids` keeps what was read; the older hints of the same ticket are answered by it."""
+    *older, newest = sorted(ids)
+    d = deliveries.c
+    waiting = d.state == "received"
+    db.execute(
+        update(deliveries).where(d.id == newest, waiting).values(collected=collected, collected_at=now, error=None)
+    )
+    if older:
+        db.execute(update(deliveries).where(d.id.in_(older), waiting).values(collected_at=now, error=None))
+
+
+def postpone(db: Connection, ids: Sequence[int], until: datetime, error: str | None, *, count: bool) -> None:
+    """Try again at `until`; `count` says whether this was an attempt or only a wait for our turn."""
+    d = deliveries.c
+    values: dict[str, Any] = {"not_before": until}
+    if error is not None:
+        values["error"] = error[:2000]
+    if count:
+        values["attempts"] = d.attempts + 1
+    db.execute(update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(**values))
+
+
+def want_collected(db: Connection, ids: Sequence[int]) -> None:
+    """A rule needs the whole ticket: these must be collected before they are decided."""
+    d = deliveries.c
+    db.execute(
+        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(thin=True, collected_at=None)
+    )
+
+
+def park(db: Connection, ids: Sequence[int], error: str, now: datetime) -> None:
+    """Set aside, with the reason kept, until somebody replays it."""
+    d = deliveries.c
+    db.execute(
+        update(deliveries)
+        .where(d.id.in_(list(ids)), d.state == "received")
+        .values(state="parked", error=storable(error)[:2000], decided_at=now)
+    )
+
+
+def replay(db: Connection, ids: Sequence[int], now: datetime) -> list[int]:
+    """Back into the inbox. What was collected is kept, so a replay needs no vendor."""
+    d = deliveries.c
+    back = (
+        update(deliveries)
+        .where(d.id.in_(list(ids)), d.state != "received")
+        .values(state="received", not_before=now, attempts=0, error=None, notes={"replay": True})
+        .returning(d.id)
+    )
+    return [row.id for row in db.execute(back)]
+
+
+def overdue(db: Connection, now: datetime, grace: timedelta, limit: int) -> list[Row[Any]]:
+    """Waiting deliveries that no job has taken for `grace`: id, tenant, connection, thin and uncollected."""
+    d = deliveries.c
+    return list(
+        db.execute(
+            select(d.id, d.tenant, d.connection, (d.thin & d.collected_at.is_(None)).label("thin"))
+            .where(d.state == "received", d.not_before <= now - grace)
+            .order_by(d.not_before, d.id)
+            .limit(limit)
+        )
+    )
