@@ -173,8 +173,9 @@ class ApiClient:
     def prepay(self, calls: int) -> int:
         """Ask for the budget of several calls at once; how many were granted. They lapse after a moment."""
         self.settle()
+        asked_at = time.monotonic()
         self._prepaid = self._governor.take(calls)
-        self._prepaid_until = time.monotonic() + self._prepaid.lease
+        self._prepaid_until = asked_at + self._prepaid.lease
         return self._prepaid.granted
 
     def settle(self) -> None:
@@ -250,6 +251,7 @@ class ApiClient:
         if self._prepaid.granted and time.monotonic() < self._prepaid_until:
             self._prepaid = replace(self._prepaid, granted=self._prepaid.granted - 1)
             return replace(self._prepaid, granted=1)
+        self.settle()
         waited = 0.0
         grant = self._governor.take(1)
         while not grant.granted:

@@ -1,254 +1,201 @@
-"""How much may we ask of a connection right now, and is it worth asking at all?"""
+"""How much may all our processes together ask of a connection right now, and is it worth asking at all?"""
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
+from uuid import uuid4
 
+import structlog
+from redis import Redis, RedisError
+
+from gateway.governor_scripts import GIVE_BACK, PAUSE, RECORD, RESET, STATE, TAKE
 from gateway.model.connection import RateLimit
+from gateway.pacing import (
+    IN_FLIGHT_SECONDS,
+    IN_FLIGHT_WAIT,
+    PROBE_WAIT,
+    SHORTEST_WAIT,
+    Breaker,
+    Grant,
+    LocalGovernor,
+    Outcome,
+    Pacing,
+    described,
+    error_window_of,
+    lease_of,
+    window_of,
+)
 
-MARGIN = 0.02
-SHORTEST_MARGIN = 0.05
-LEASE = 0.05
-LONGEST_LEASE = 2.0
-DAY = 86_400.0
-IN_FLIGHT_SECONDS = 60.0
-IN_FLIGHT_WAIT = 0.1
+__all__ = ["Breaker", "Governor", "Grant", "LocalGovernor", "Outcome", "Pacing"]
 
+log = structlog.get_logger()
 
-class Outcome(StrEnum):
-    """How a call ended, in the terms that pace the next one."""
+PREFIX = "gateway:governor:"
+KEPT_SECONDS = 2 * 86_400
+AWAY_SECONDS = 1.0
+"""For so long after a failure Redis is not asked again, lest every call waits for its time-out."""
 
-    OK = "ok"
-    REFUSED = "refused"  # 4xx: our fault, and some vendors count them
-    UNAUTHORIZED = "unauthorized"  # 401
-    FORBIDDEN = "forbidden"  # 403: perhaps only of this one object
-    THROTTLED = "throttled"  # 429
-    FAILED = "failed"  # 5xx, no connection, no answer
-
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """When a connection is left alone, and for how many seconds: doubled each time, up to `longest`."""
-
-    failures: int = 5
-    seconds: float = 30.0
-    forbidden: int = 3
-    unauthorized_seconds: float = 60.0
-    longest: float = 600.0
-    probe_seconds: float = 30.0
-    """A single probe is let through; when nothing is heard of it for so long, another one is."""
+FORGOTTEN = "Redis forgot the calls of the last window"
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """`granted` calls may be made now, all of them begun within `lease` seconds; or none, and `wait` seconds
-    are to pass before asking again. `at` is the governor's time."""
+class Governor:
+    """One connection's budget and breaker, shared through Redis: one round trip for `take`, one for `record`.
 
-    granted: int
-    wait: float = 0.0
-    lease: float = 0.0
-    at: float = 0.0
-    reason: str = ""
+    Redis tells the time, so all processes agree. While Redis is away, each process paces itself at half the
+    rate. When Redis comes back, the calls made meanwhile are counted; when it comes back empty, nothing is
+    granted until one window has passed since.
 
-
-class Pacing(Protocol):
-    """What the client needs of a governor."""
-
-    def take(self, wanted: int = 1) -> Grant: ...
-
-    def give_back(self, grant: Grant, unused: int) -> None: ...
-
-    def record(self, outcome: Outcome, *, pause: float = 0.0, reason: str = "") -> None: ...
-
-    def pause(self, seconds: float, reason: str) -> None: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-
-def window_of(rate: RateLimit) -> float:
-    """Our window, in seconds: a little longer than the vendor's, as calls do not all travel equally fast."""
-    return rate.seconds + max(rate.seconds * MARGIN, SHORTEST_MARGIN)
-
-
-def lease_of(rate: RateLimit) -> float:
-    return min(rate.seconds * LEASE, LONGEST_LEASE)
-
-
-class LocalGovernor:
-    """The governor of one process: for tests, and for the time that Redis is away."""
+    :param key: `tenant:connection`
+    :param clock: seconds, for tests; None = Redis's own clock
+    """
 
     def __init__(
-        self, rate: RateLimit, *, breaker: Breaker | None = None, clock: Callable[[], float] = time.time
+        self,
+        redis: "Redis",
+        key: str,
+        rate: RateLimit,
+        *,
+        breaker: Breaker | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        self.key = key
         self.rate = rate
         self._breaker = breaker or Breaker()
         self._clock = clock
+        self._keys = [PREFIX + key, f"{PREFIX}{key}:calls", f"{PREFIX}{key}:errors"]
+        self._lease = lease_of(rate)
+        self._common = [
+            rate.calls,
+            window_of(rate),
+            rate.errors,
+            error_window_of(rate),
+            KEPT_SECONDS,
+            SHORTEST_WAIT,
+        ]
+        self._scripts = {name: redis.register_script(code) for name, code in SCRIPTS.items()}
+        self._fallback = LocalGovernor(_halved(rate), breaker=breaker, clock=clock or time.time)
         self._lock = threading.Lock()
-        self._window = window_of(rate)
-        self._error_window = rate.error_seconds * (1 + MARGIN)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._log: deque[tuple[float, int]] = deque()
-        self._used = 0
-        self._errors: deque[float] = deque()
-        self._in_flight = 0
-        self._in_flight_until = 0.0
-        self._paused_until = 0.0
-        self._reason = ""
-        self._failures = 0
-        self._denials = 0
-        self._opened = 0
-        self._open_until = 0.0
-        self._open_reason = ""
-        self._probe_until = 0.0
+        self._away_until = 0.0
+        self._away = False
+        self._missed = 0
+        self._quiet = False
+        self._birth: bytes | None = None
+        self._granted_at = 0.0
+        self._lost_until = 0.0
 
     def take(self, wanted: int = 1) -> Grant:
+        """Up to `wanted` calls, now; or none and how long to wait. See `Grant`."""
         with self._lock:
-            now = self._clock()
-            if self._paused_until > now:
-                return Grant(0, self._paused_until - now, at=now, reason=self._reason)
-            if self._open_until > now:
-                return Grant(0, self._open_until - now, at=now, reason=self._open_reason)
-            if self._open_until:
-                if self._probe_until > now:
-                    return Grant(0, self._probe_until - now, at=now, reason=self._open_reason)
-                wanted = 1
-            self._expire(now)
-            free = min(wanted, self.rate.calls - self._used)
-            if free < 1:
-                return Grant(0, max(self._log[0][0] + self._window - now, 0.001), at=now, reason="rate limit")
-            if self.rate.errors:
-                room = self._error_room() - self._in_flight
-                if room < 1:
-                    return Grant(0, self._error_wait(now), at=now, reason="error budget")
-                free = min(free, room)
-                self._in_flight += free
-                self._in_flight_until = now + IN_FLIGHT_SECONDS
-            lease = lease_of(self.rate) if free > 1 else 0.0
-            self._log.append((now + lease, free))
-            self._used += free
-            if self._open_until:
-                self._probe_until = now + self._breaker.probe_seconds
-            return Grant(free, 0.0, lease, now)
+            missed, self._missed = self._missed, 0
+        answer = self._run(
+            "take", max(wanted, 1), self._lease, self._breaker.probe_seconds, PROBE_WAIT, IN_FLIGHT_SECONDS,
+            IN_FLIGHT_WAIT, missed, uuid4().hex,
+        )  # fmt: skip
+        if answer is None:
+            grant = self._fallback.take(wanted)
+            with self._lock:
+                self._missed += missed + grant.granted
+            return grant
+        granted, wait, now, reason, quiet, birth, born_at = answer
+        lease = self._lease if granted and wanted > 1 else 0.0
+        grant = Grant(granted, float(wait), lease, float(now), _text(reason))
+        self._quiet = bool(quiet)
+        if self._was_lost(birth, float(born_at), grant.at):
+            return self._after_loss(grant)
+        if granted:
+            self._granted_at = grant.at
+            self._fallback.note(granted)
+        return grant
 
     def give_back(self, grant: Grant, unused: int) -> None:
-        """Return what was not used. Taken off the oldest entries: so no window is ever counted too low."""
-        with self._lock:
-            now = self._clock()
-            if unused < 1:
-                return
-            self._in_flight = max(self._in_flight - unused, 0)
-            if self._open_until:
-                self._probe_until = 0.0
-            if grant.at + grant.lease <= now - self._window:
-                return
-            self._expire(now)
-            while unused and self._log:
-                at, count = self._log.popleft()
-                taken = min(count, unused)
-                unused -= taken
-                self._used -= taken
-                if count > taken:
-                    self._log.appendleft((at, count - taken))
+        """Return what was not used of a grant."""
+        if unused > 0:
+            self._run("give_back", grant.at + grant.lease, unused)
 
     def record(self, outcome: Outcome, *, pause: float = 0.0, reason: str = "") -> None:
-        with self._lock:
-            now = self._clock()
-            self._in_flight = max(self._in_flight - 1, 0)
-            if outcome is Outcome.FAILED:
-                self._failures += 1
-                if self._failures >= self._breaker.failures or self._open_until:
-                    self._open(now, self._breaker.seconds, reason)
-            elif outcome is Outcome.UNAUTHORIZED:
-                self._open(now, self._breaker.unauthorized_seconds, reason)
-            elif outcome is Outcome.FORBIDDEN:
-                self._denials += 1
-                if self._denials >= self._breaker.forbidden or self._open_until:
-                    self._open(now, self._breaker.unauthorized_seconds, reason)
-            else:
-                self._failures = self._denials = self._opened = 0
-                self._open_until = self._probe_until = 0.0
-                self._open_reason = ""
-            if self.rate.errors and outcome in (Outcome.REFUSED, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN):
-                self._errors.append(now)
-                self._expire(now)
-                if self._error_room() < 1:
-                    self._pause(now, self._errors[0] + self._error_window - now, f"error budget: {reason}")
-            if pause > 0:
-                self._pause(now, pause, reason)
+        """How a granted call ended. `pause` seconds are waited by everyone, as the vendor asked.
+
+        A success needs no round trip when there was nothing that it could mend.
+        """
+        self._fallback.record(outcome, pause=pause, reason=reason)
+        if outcome is Outcome.OK and pause <= 0 and self._quiet and not self.rate.errors:
+            return
+        if outcome is not Outcome.OK:
+            self._quiet = False
+        breaker = self._breaker
+        self._run(
+            "record", outcome.value, pause, reason, breaker.failures, breaker.seconds, breaker.forbidden,
+            breaker.unauthorized_seconds, breaker.longest,
+        )  # fmt: skip
 
     def pause(self, seconds: float, reason: str) -> None:
-        with self._lock:
-            self._pause(self._clock(), seconds, reason)
+        """Nothing is granted to anybody for so long."""
+        self._fallback.pause(seconds, reason)
+        self._run("pause", seconds, reason)
 
     def reset(self) -> None:
         """Forget pauses, errors and the open breaker, but not the calls that were made."""
-        with self._lock:
-            log, used = self._log, self._used
-            self._forget()
-            self._log, self._used = log, used
+        self._fallback.reset()
+        self._run("reset")
 
     def state(self) -> dict[str, Any]:
+        """For people; see `described`. `shared` is False while Redis is away."""
+        answer = self._run("state")
+        if answer is None:
+            return self._fallback.state() | {"shared": False}
+        now, used, errors, failures, paused_until, reason, open_until, open_reason = answer
+        return described(
+            self.rate, float(now), used, errors, failures,
+            float(paused_until), _text(reason), float(open_until), _text(open_reason),
+        ) | {"shared": True}  # fmt: skip
+
+    def _run(self, script: str, *arguments: Any) -> Any:
+        """The script's answer; None while Redis is away."""
+        if self._away and time.monotonic() < self._away_until:
+            return None
+        now = "" if self._clock is None else self._clock()
+        try:
+            answer = self._scripts[script](keys=self._keys, args=[now, *self._common, *arguments])
+        except (RedisError, OSError) as error:
+            with self._lock:
+                if not self._away:
+                    log.warning("Redis is away: paced in this process, at half the rate", connection=self.key,
+                                error=str(error))  # fmt: skip
+                self._away, self._away_until = True, time.monotonic() + AWAY_SECONDS
+            return None
+        if self._away:
+            self._away = False
+            log.info("Redis is back: paced together again", connection=self.key)
+        return answer
+
+    def _was_lost(self, birth: bytes, born_at: float, now: float) -> bool:
+        """Redis no longer knows calls that we made within the window: it came back empty."""
         with self._lock:
-            now = self._clock()
-            self._expire(now)
-            return described(
-                self.rate, now, self._used, len(self._errors), self._failures,
-                self._paused_until, self._reason, self._open_until, self._open_reason,
-            )  # fmt: skip
+            known, self._birth = self._birth, birth
+            if known is not None and known != birth and self._granted_at > now - window_of(self.rate):
+                self._lost_until = born_at + window_of(self.rate)
+            return now < self._lost_until
 
-    def _pause(self, now: float, seconds: float, reason: str) -> None:
-        until = now + min(seconds, DAY)
-        if until > self._paused_until:
-            self._paused_until, self._reason = until, reason
-
-    def _open(self, now: float, seconds: float, reason: str) -> None:
-        if self._open_until > now:  # a call that was under way when it opened: says nothing new
-            return
-        self._open_until = now + min(seconds * 2**self._opened, self._breaker.longest)
-        self._opened = min(self._opened + 1, 20)
-        self._open_reason = reason
-        self._probe_until = 0.0
-
-    def _expire(self, now: float) -> None:
-        while self._log and self._log[0][0] <= now - self._window:
-            self._used -= self._log.popleft()[1]
-        while self._errors and self._errors[0] <= now - self._error_window:
-            self._errors.popleft()
-        if self._in_flight_until <= now:
-            self._in_flight = 0
-
-    def _error_room(self) -> int:
-        return max(self.rate.errors - 1, 1) - len(self._errors)
-
-    def _error_wait(self, now: float) -> float:
-        return (
-            IN_FLIGHT_WAIT
-            if self._error_room() > 0
-            else max(self._errors[0] + self._error_window - now, 0.001)
-        )
+    def _after_loss(self, grant: Grant) -> Grant:
+        self.give_back(grant, grant.granted)
+        wait = self._lost_until - grant.at
+        log.warning(FORGOTTEN, connection=self.key, pause=round(wait, 1))
+        self.pause(wait, FORGOTTEN)
+        return Grant(0, wait, at=grant.at, reason=FORGOTTEN)
 
 
-def described(
-    rate: RateLimit, now: float, used: int, errors: int, failures: int,
-    paused_until: float, reason: str, open_until: float, open_reason: str,
-) -> dict[str, Any]:  # fmt: skip
-    """The state of a governor for people; times in seconds since the epoch, None where there is none."""
-    breaker = "closed" if not open_until else "open" if open_until > now else "half-open"
-    return {
-        "used": used,
-        "limit": rate.calls,
-        "seconds": rate.seconds,
-        "errors": errors,
-        "error_limit": rate.errors,
-        "paused_until": paused_until if paused_until > now else None,
-        "reason": reason if paused_until > now else open_reason,
-        "breaker": breaker,
-        "open_until": open_until or None,
-        "consecutive_failures": failures,
-    }
+SCRIPTS = {
+    "take": TAKE, "give_back": GIVE_BACK, "record": RECORD, "pause": PAUSE, "reset": RESET, "state": STATE,
+}  # fmt: skip
+
+
+def _halved(rate: RateLimit) -> RateLimit:
+    """For each process alone: half the calls, or half as often."""
+    if rate.calls > 1:
+        return RateLimit(rate.calls // 2, rate.seconds, rate.errors, rate.error_seconds, rate.concurrency)
+    return RateLimit(1, rate.seconds * 2, rate.errors, rate.error_seconds, rate.concurrency)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
