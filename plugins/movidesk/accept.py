@@ -1,0 +1,61 @@
+"""Is it Movidesk, and which ticket does it hint at?
+
+Movidesk signs nothing and adds no header: the only proof is the key inside the URL that the admin pasted into
+the trigger (https://atendimento.movidesk.com/kb/article/55928). So nothing of the body is believed but the
+ticket's id; everything else is read back through the API.
+"""
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gateway.api import Connection, Verified, Webhook, check_key
+
+if TYPE_CHECKING:
+    from . import Settings
+
+BUCKET_MINUTES = 2
+ID_KEYS = ("id", "ticketid", "ticket.id")
+_ID = re.compile(r"0*([1-9][0-9]{0,17})")
+
+
+def verify(webhook: Webhook, connection: "Connection[Settings]") -> Verified:
+    check_key(webhook, connection.settings.hook_key)
+    return Verified(delivery_id=delivery_id(webhook), subject=ticket_id(webhook.body), thin=True)
+
+
+def delivery_id(webhook: Webhook) -> str:
+    """Movidesk names no delivery, and two different changes may have the same body: so the body's hash
+    stands for the delivery only as long as a repeated sending may take."""
+    digest = hashlib.sha256(webhook.body).hexdigest()
+    return f"{digest}@{bucket(webhook.received_at)}"
+
+
+def bucket(moment: datetime) -> str:
+    minute = moment.minute - moment.minute % BUCKET_MINUTES
+    return moment.replace(minute=minute, second=0, microsecond=0).isoformat()
+
+
+def ticket_id(body: bytes) -> str | None:
+    """The id, however its key is written: `Id`, `id`, `TicketId`, `Ticket.Id`, `{"Ticket": {"Id": ...}}`."""
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    named = _lower(payload)
+    candidates = [named.get(key) for key in ID_KEYS] + [_lower(named.get("ticket")).get("id")]
+    return next((found for candidate in candidates if (found := _id(candidate))), None)
+
+
+def _lower(value: Any) -> dict[str, Any]:
+    return {key.lower(): member for key, member in value.items()} if isinstance(value, dict) else {}
+
+
+def _id(value: Any) -> str | None:
+    """An id as text; Movidesk writes it as number or as string, and 0 for "not loaded"."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    match = _ID.fullmatch(str(value).strip())
+    return match[1] if match else None
