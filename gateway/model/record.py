@@ -21,9 +21,9 @@ class Record(BaseModel):
         """The fields that were set, by name, as Python values."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
         """What is known, as JSON; unknown fields stay unknown when it is read again."""
-        known = self.model_dump(mode="json", exclude_unset=True)
+        known = self.model_dump(mode="json", exclude_unset=True, exclude=set(without) or None)
         if "kind" in type(self).model_fields:
             known["kind"] = self.kind  # type: ignore[attr-defined]
         return known

@@ -1,1 +1,1 @@
-"""The data path."""
+"""The data path, in the order of the alphabet: accept, collect, convert, decide, execute."""

@@ -20,6 +20,9 @@ from gateway.model.ticket import TicketRef
 from .tables import actions, attempts, incidents
 from .tickets import Key
 
+LIVING = 7_273
+"""Class of the advisory locks that workers hold for as long as they live."""
+
 MAX_PAST = 200
 """Of each ticket's earlier actions, so many of the newest are facts."""
 
@@ -72,7 +75,7 @@ def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def claim(
-    db: Connection, tenant: str, connection: str, ids: Sequence[UUID], limit: int, now: datetime
+    db: Connection, tenant: str, connection: str, ids: Sequence[UUID], limit: int, worker: int, now: datetime
 ) -> list[Row[Any]]:
     """Mark up to `limit` sendable actions as executing and return them, oldest first.
 
@@ -113,7 +116,7 @@ def claim(
     claimed = (
         update(actions)
         .where(a.id.in_(sendable))
-        .values(state="executing", started_at=now, attempts=a.attempts + 1)
+        .values(state="executing", started_at=now, worker=worker, attempts=a.attempts + 1)
         .returning(actions)
     )
     return sorted(db.execute(claimed).all(), key=lambda row: row.seq)
@@ -146,6 +149,17 @@ _FINISH = text("""
            attempts = attempts - :given_back
     WHERE id = :id_ AND state = 'executing'
 """)
+
+
+def waiting_on(db: Connection, tenant: str, ref: TicketRef) -> list[UUID]:
+    """Pending actions on this ticket, oldest first."""
+    a = actions.c
+    rows = db.execute(
+        select(a.id)
+        .where(a.tenant == tenant, a.connection == ref.connection, a.ticket_id == ref.id, a.state == "pending")
+        .order_by(a.seq)
+    )
+    return [row.id for row in rows]
 
 
 def add_attempts(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -183,29 +197,61 @@ def retry(db: Connection, ids: Sequence[UUID], now: datetime) -> list[Row[Any]]:
     return list(db.execute(back))
 
 
-def reclaim(db: Connection, now: datetime, after: timedelta, limit: int) -> int:
-    """Actions whose worker died in the middle: pending again, but nobody knows whether they took effect."""
-    a = actions.c
-    stuck = select(a.id).where(a.state == "executing", a.started_at < now - after).limit(limit)
-    found = db.execute(
-        update(actions)
-        .where(a.id.in_(stuck.with_for_update(skip_locked=True)))
-        .values(state="pending", uncertain=True, not_before=now, error="the worker died while it was sending")
+_RECLAIM = text("""
+    UPDATE actions SET state = 'pending', uncertain = true, worker = NULL,
+           not_before = greatest(:now, started_at + CASE
+               WHEN pg_postmaster_start_time() > started_at THEN CAST(:longest AS interval)
+               ELSE CAST(:shortest AS interval) END),
+           error = 'the worker died while it was sending'
+    WHERE id IN (
+        SELECT id FROM actions WHERE state = 'executing' AND NOT EXISTS (
+            SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND classid = :living AND objid = actions.worker AND granted
+        ) LIMIT :limit FOR UPDATE SKIP LOCKED
     )
-    return found.rowcount
+""")
+
+
+def reclaim(db: Connection, now: datetime, shortest: timedelta, longest: timedelta, limit: int) -> int:
+    """Take back actions whose worker is gone. Nobody knows whether they took effect, so they are looked for first.
+
+    Not before `shortest` after they were claimed; and not before `longest` if PostgreSQL was restarted since, for
+    then the worker may have lost only its lock, not its life, and a call of its may still be on its way.
+    """
+    given = {"now": now, "shortest": shortest, "longest": longest, "limit": limit, "living": LIVING}
+    return db.execute(_RECLAIM, given).rowcount
 
 
 def overdue(db: Connection, now: datetime, grace: timedelta, limit: int) -> list[Row[Any]]:
-    """Per connection, waiting actions that no job has taken for `grace`."""
+    """Waiting actions that no job has taken for `grace`; the next sweep leaves them alone for as long again."""
     a = actions.c
-    return list(
-        db.execute(
-            select(a.id, a.tenant, a.connection)
-            .where(a.state == "pending", a.not_before <= now - grace)
-            .where(or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")))
-            .order_by(a.not_before, a.seq)
-            .limit(limit)
-        )
+    late = (
+        select(a.id)
+        .where(a.state == "pending", a.not_before <= now - grace)
+        .where(or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")))
+        .order_by(a.not_before, a.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = db.execute(
+        update(actions).where(a.id.in_(late)).values(not_before=now).returning(a.id, a.tenant, a.connection, a.seq)
+    )
+    return sorted(found, key=lambda row: row.seq)
+
+
+def give_back(db: Connection, ids: Sequence[UUID], until: datetime) -> None:
+    """Not our turn yet: wait until then, without counting an attempt."""
+    a = actions.c
+    db.execute(update(actions).where(a.id.in_(list(ids)), a.state == "pending").values(not_before=until))
+
+
+def end(db: Connection, ids: Sequence[UUID], state: str, error: str, now: datetime) -> None:
+    """Pending actions that will never be sent."""
+    a = actions.c
+    db.execute(
+        update(actions)
+        .where(a.id.in_(list(ids)), a.state == "pending")
+        .values(state=state, error=error, finished_at=now)
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, select, text, tuple_, update
 
 from .database import storable, to_text
 from .tables import deliveries
@@ -49,9 +49,9 @@ class Stored:
 
 
 _INSERT = text("""
-    INSERT INTO deliveries (tenant, connection, dedup_key, received_at, sent_at, subject, thin, query, headers,
-                            body, trace_id, state, not_before)
-    SELECT t, c, k, r, s, j, h, q::jsonb, d::jsonb, b, i, 'received', r
+    INSERT INTO deliveries (tenant, connection, dedup_key, received_at, sent_at, subject, thin, reading, query,
+                            headers, body, trace_id, state, not_before)
+    SELECT t, c, k, r, s, j, h, CASE WHEN h AND j IS NOT NULL THEN 'wanted' END, q::jsonb, d::jsonb, b, i, 'received', r
     FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[]),
                 CAST(:received_at AS timestamptz[]), CAST(:sent_at AS timestamptz[]), CAST(:subject AS text[]),
                 CAST(:thin AS boolean[]), CAST(:query AS text[]), CAST(:headers AS text[]),
@@ -107,9 +107,10 @@ def _known(db: Connection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[s
 
 
 _RAISE = text("""
-    INSERT INTO deliveries (tenant, connection, dedup_key, received_at, subject, thin, query, headers, body,
+    INSERT INTO deliveries (tenant, connection, dedup_key, origin, received_at, subject, thin, query, headers, body,
                             trace_id, state, not_before)
-    VALUES (:tenant, :connection, :dedup_key, :now, :subject, false, '{}', '{}', :body, :trace_id, 'received', :now)
+    VALUES (:tenant, :connection, :dedup_key, 'core', :now, :subject, false, '{}', '{}', :body, :trace_id,
+            'received', :now)
     ON CONFLICT (tenant, connection, dedup_key) DO NOTHING
     RETURNING id
 """)
@@ -125,6 +126,18 @@ def raise_event(
         "body": to_text(event).encode(), "trace_id": trace_id, "now": now,
     }  # fmt: skip
     return db.execute(_RAISE, given).scalar()
+
+
+def decided(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of id_, notes, decided_at."""
+    if rows:
+        d = deliveries.c
+        db.execute(
+            update(deliveries)
+            .where(d.id == bindparam("id_"), d.state == "received")
+            .values(state="decided", error=None, notes=bindparam("notes"), decided_at=bindparam("decided_at")),
+            list(rows),
+        )
 
 
 def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]:
@@ -154,30 +167,45 @@ def take(db: Connection, lanes: Sequence[Lane], loose: Sequence[int]) -> list[Ro
     return rows
 
 
-def uncollected(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[int]]:
-    """By ticket, every waiting delivery that must be collected first, of the tickets that `ids` are about."""
+def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[Row[Any]]]:
+    """By ticket, every delivery that waits for a reading, of the tickets that `ids` are about. Oldest first."""
     d = deliveries.c
-    mine = (d.tenant == tenant, d.connection == connection, d.state == "received", d.thin, d.collected_at.is_(None))
+    mine = (d.tenant == tenant, d.connection == connection, d.state == "received", d.reading == "wanted")
     subjects = select(d.subject).where(d.id.in_(list(ids)), *mine)
-    rows = db.execute(
-        select(d.id, d.subject).where(d.subject.in_(subjects), *mine).order_by(d.id).limit(MAX_LANE * 4)
+    waiting = (
+        select(d.id, d.subject, d.thin, d.attempts, d.received_at, d.trace_id)
+        .where(d.subject.in_(subjects), *mine)
+        .order_by(d.id)
+        .limit(MAX_LANE * 4)
     )
-    found: dict[str, list[int]] = {}
-    for row in rows:
-        found.setdefault(row.subject, []).append(row.id)
+    found: dict[str, list[Row[Any]]] = {}
+    for row in db.execute(waiting):
+        found.setdefault(row.subject, []).append(row)
     return found
 
 
-def keep_collected(db: Connection, ids: Sequence[int], collected: Any, now: datetime) -> None:
-    """The newest of `ids` keeps what was read; the older hints of the same ticket are answered by it."""
-    *older, newest = sorted(ids)
+def keep_reading(db: Connection, rows: Sequence[Row[Any]], collected: Any) -> None:
+    """One reading answers all of `rows`: hints before the newest need nothing more, the others keep a copy."""
+    hints = [row.id for row in rows if row.thin]
+    shared = hints[:-1]
+    kept = [row.id for row in rows if row.id not in shared]
     d = deliveries.c
     waiting = d.state == "received"
     db.execute(
-        update(deliveries).where(d.id == newest, waiting).values(collected=collected, collected_at=now, error=None)
+        update(deliveries)
+        .where(d.id.in_(kept), waiting)
+        .values(collected=collected, reading="done", error=None)
     )
-    if older:
-        db.execute(update(deliveries).where(d.id.in_(older), waiting).values(collected_at=now, error=None))
+    if shared:
+        db.execute(update(deliveries).where(d.id.in_(shared), waiting).values(reading="shared", error=None))
+
+
+def keep_missing(db: Connection, ids: Sequence[int]) -> None:
+    """The ticket cannot be read any more: decide with what the webhook itself said."""
+    d = deliveries.c
+    db.execute(
+        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(reading="missing", error=None)
+    )
 
 
 def postpone(db: Connection, ids: Sequence[int], until: datetime, error: str | None, *, count: bool) -> None:
@@ -191,11 +219,11 @@ def postpone(db: Connection, ids: Sequence[int], until: datetime, error: str | N
     db.execute(update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(**values))
 
 
-def want_collected(db: Connection, ids: Sequence[int]) -> None:
+def want_reading(db: Connection, ids: Sequence[int]) -> None:
     """A rule needs the whole ticket: these must be collected before they are decided."""
     d = deliveries.c
     db.execute(
-        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(thin=True, collected_at=None)
+        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(reading="wanted")
     )
 
 
@@ -222,13 +250,19 @@ def replay(db: Connection, ids: Sequence[int], now: datetime) -> list[int]:
 
 
 def overdue(db: Connection, now: datetime, grace: timedelta, limit: int) -> list[Row[Any]]:
-    """Waiting deliveries that no job has taken for `grace`: id, tenant, connection, thin and uncollected."""
+    """Waiting deliveries that no job has taken for `grace`; the next sweep leaves them alone for as long again."""
     d = deliveries.c
-    return list(
-        db.execute(
-            select(d.id, d.tenant, d.connection, (d.thin & d.collected_at.is_(None)).label("thin"))
-            .where(d.state == "received", d.not_before <= now - grace)
-            .order_by(d.not_before, d.id)
-            .limit(limit)
-        )
+    late = (
+        select(d.id)
+        .where(d.state == "received", d.not_before <= now - grace)
+        .order_by(d.not_before, d.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     )
+    found = db.execute(
+        update(deliveries)
+        .where(d.id.in_(late))
+        .values(not_before=now)
+        .returning(d.id, d.tenant, d.connection, d.reading)
+    )
+    return sorted(found, key=lambda row: row.id)

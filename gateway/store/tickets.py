@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Row, and_, delete, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from gateway.model.ticket import Comment, Ticket, TicketRef
@@ -149,11 +149,15 @@ def parsed(row: Row[Any]) -> Ticket:
     return Ticket.model_validate(row.body)
 
 
+_LOCK = text("""
+    SELECT count(pg_advisory_xact_lock(key)) FROM (
+        SELECT DISTINCT hashtextextended(name, 7271) AS key
+        FROM unnest(CAST(:names AS text[])) AS held (name) ORDER BY key
+    ) AS ordered
+""")
+
+
 def lock(db: Connection, names: Iterable[str]) -> None:
     """Hold these names until the transaction ends; always taken in one order, so two holders never wait in a ring."""
-    wanted = sorted(set(names))
-    if wanted:
-        held = func.unnest(wanted).table_valued("name").render_derived()
-        keys = select(func.hashtextextended(held.c.name, 7_271).label("key")).distinct().subquery()
-        ordered = select(keys.c.key).order_by(keys.c.key).subquery()
-        db.execute(select(func.count(func.pg_advisory_xact_lock(ordered.c.key))))
+    if wanted := sorted(set(names)):
+        db.execute(_LOCK, {"names": wanted})

@@ -1,1 +1,1 @@
-"""HTTP."""
+"""The HTTP face: webhooks in, health and metrics out."""

@@ -1,0 +1,349 @@
+"""Which work is queued, who takes it, and what is done about work that was left behind?
+
+The row in PostgreSQL is the truth, the RQ job only a hint: its arguments are ids, as JSON. Redis may lose every key at
+any time; the sweep finds the rows and hints again.
+"""
+
+import secrets
+import signal
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, RateLimit
+from rq.cron import CronJob, CronScheduler
+from rq.exceptions import DuplicateJobError
+from rq.job import Job
+from rq.rate_limit import RateLimitRegistry
+from rq.scheduler import RQScheduler
+from rq.serializers import JSONSerializer
+from rq.worker import DequeueStrategy, SimpleWorker
+from sqlalchemy import Connection as Database
+from sqlalchemy import text
+
+from gateway import metrics
+from gateway.model.event import TimerFired
+from gateway.model.ticket import TicketRef
+from gateway.pipeline import collect as collecting
+from gateway.pipeline import decide as deciding
+from gateway.pipeline import execute as executing
+from gateway.runtime import Runtime
+from gateway.store import actions, deliveries, timers
+from gateway.store.actions import LIVING
+from gateway.store.deliveries import Stored
+
+log = structlog.get_logger(__name__)
+
+DECIDE, COLLECT, EXECUTE, UPKEEP = QUEUES = ("decide", "collect", "execute", "upkeep")
+DECIDE_BATCH = 50
+TIMEOUT = 180
+SWEEP_SECONDS = 5
+GRACE = timedelta(seconds=10)
+SWEEP_LIMIT = 2_000
+BUSY = 20
+"""With so many jobs in a queue its rows are not forgotten, only waiting."""
+SHORTEST, LONGEST = timedelta(seconds=30), timedelta(seconds=90)
+"""How long a call of a worker that seems dead may still be on its way: see `actions.reclaim`."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """This process as a worker: its runtime, and the lock by which others know that it lives."""
+
+    runtime: Runtime
+    number: int = 0
+    _session: Database | None = None
+
+    def alive(self) -> int:
+        """The number whose lock this process holds; a new one when PostgreSQL was away."""
+        try:
+            if self._session is not None:
+                self._session.execute(text("SELECT 1"))
+                self._session.rollback()
+                return self.number
+        except Exception:
+            log.warning("worker_lock_lost", worker=self.number)
+            if self._session is not None:
+                self._session.invalidate()
+                self._session.close()
+        self.number = secrets.randbelow(2**31 - 1) + 1
+        self._session = self.runtime.db.connect()
+        self._session.execute(
+            text("SELECT pg_advisory_lock(:living, :number)"), {"living": LIVING, "number": self.number}
+        )
+        self._session.rollback()
+        return self.number
+
+
+_worker: Worker | None = None
+
+
+def become_worker(runtime: Runtime) -> Worker:
+    """Jobs of this process use `runtime` from now on."""
+    global _worker
+    _worker = Worker(runtime)
+    return _worker
+
+
+def _me() -> Worker:
+    if _worker is None:
+        raise RuntimeError("jobs run in a gateway worker: start one with `gateway worker`")
+    return _worker
+
+
+# --- the jobs ---------------------------------------------------------------------------------------------------
+
+
+def decide(ids: list[int]) -> None:
+    """Convert and decide these deliveries."""
+    runtime = _me().runtime
+    with metrics.flushed(runtime.redis):
+        outcome = deciding.decide(runtime, ids)
+        metrics.count("decided", outcome.decided)
+        metrics.count("parked", outcome.parked)
+        for (tenant, connection), waiting in outcome.collect.items():
+            enqueue_collect(runtime, tenant, connection, waiting)
+        for (tenant, connection), found in outcome.execute.items():
+            enqueue_execute(runtime, tenant, connection, found)
+        if outcome.raised:
+            enqueue_decide(runtime, outcome.raised)
+
+
+def collect(tenant: str, connection: str, ids: list[int]) -> None:
+    """Read back the tickets of these deliveries, then have them decided."""
+    runtime = _me().runtime
+    with metrics.flushed(runtime.redis):
+        outcome = collecting.collect(runtime, tenant, connection, ids)
+        metrics.count("collected", len(outcome.ready))
+        metrics.count("governor_waits", outcome.waiting, stage="collect")
+        if outcome.ready:
+            enqueue_decide(runtime, outcome.ready)
+
+
+def execute(tenant: str, connection: str, ids: list[str]) -> None:
+    """Carry out these actions of one connection."""
+    me = _me()
+    with metrics.flushed(me.runtime.redis):
+        sent = executing.execute(me.runtime, me.alive(), tenant, connection, [UUID(id_) for id_ in ids])
+        for state, number in sent.states.items():
+            metrics.count("attempts", number, state=state)
+        metrics.count("governor_waits", sent.waiting, stage="execute")
+        if sent.follow:
+            enqueue_execute(me.runtime, tenant, connection, sent.follow)
+        for seconds, waiting in sent.soon(me.runtime.clock()).items():
+            enqueue_execute(me.runtime, tenant, connection, waiting, delay=timedelta(seconds=seconds))
+
+
+def sweep() -> None:
+    """Find rows that were left behind, fire timers that are due, take back what dead workers held."""
+    runtime = _me().runtime
+    now = runtime.clock()
+    release_stale_slots(runtime.redis)
+    with runtime.db.begin() as db:
+        reclaimed = actions.reclaim(db, now, SHORTEST, LONGEST, SWEEP_LIMIT)
+    raised = fire_timers(runtime)
+    if raised:
+        enqueue_decide(runtime, raised)
+    late, late_actions = [], []
+    with runtime.db.begin() as db:
+        if min(queue(runtime.redis, DECIDE).count, queue(runtime.redis, COLLECT).count) < BUSY:
+            late = deliveries.overdue(db, now, GRACE, SWEEP_LIMIT)
+        if queue(runtime.redis, EXECUTE).count < BUSY:
+            late_actions = actions.overdue(db, now, timedelta(0), SWEEP_LIMIT)
+    if late or reclaimed:
+        log.info("swept", deliveries=len(late), actions=len(late_actions), reclaimed=reclaimed)
+    hint_all(runtime, late, late_actions)
+
+
+def hint_all(runtime: Runtime, late: Iterable[Any], late_actions: Iterable[Any]) -> None:
+    """Jobs for these rows, by stage and connection."""
+    ready: list[int] = []
+    unread: dict[tuple[str, str], list[int]] = {}
+    for row in late:
+        if row.reading == "wanted":
+            unread.setdefault((row.tenant, row.connection), []).append(row.id)
+        else:
+            ready.append(row.id)
+    pending: dict[tuple[str, str], list[UUID]] = {}
+    for row in late_actions:
+        pending.setdefault((row.tenant, row.connection), []).append(row.id)
+    enqueue_decide(runtime, ready)
+    for (tenant, connection), ids in unread.items():
+        enqueue_collect(runtime, tenant, connection, ids)
+    for (tenant, connection), found in pending.items():
+        enqueue_execute(runtime, tenant, connection, found)
+
+
+def fire_timers(runtime: Runtime) -> list[int]:
+    """Every timer whose time has come goes through the inbox, in the same transaction that marks it as fired."""
+    now = runtime.clock()
+    raised = []
+    with runtime.db.begin() as db:
+        for row in timers.take_due(db, now, SWEEP_LIMIT):
+            ref = TicketRef(row.connection, row.ticket_id) if row.ticket_id else None
+            event = TimerFired(
+                id=f"timer:{row.key}@{row.at.isoformat()}", occurred_at=row.at, key=row.key, rule=row.rule,
+                due_at=row.at, payload=row.payload, ticket=ref, connection=row.connection or "",
+            )  # fmt: skip
+            raised.append(
+                deliveries.raise_event(
+                    db, tenant=row.tenant, connection=row.connection or "", dedup_key=event.id,
+                    subject=row.ticket_id, event=event.to_json(), trace_id=secrets.token_hex(16), now=now,
+                )
+            )  # fmt: skip
+    return [id_ for id_ in raised if id_ is not None]
+
+
+# --- queueing ---------------------------------------------------------------------------------------------------
+
+
+def queue(redis: Redis, name: str) -> Queue:
+    return Queue(name, connection=redis, serializer=JSONSerializer, default_timeout=TIMEOUT)
+
+
+def enqueue_stored(runtime: Runtime, stored: Sequence[Stored]) -> None:
+    """Jobs for a group that was just committed."""
+    unread: dict[tuple[str, str], list[int]] = {}
+    ready: list[int] = []
+    for item in stored:
+        if item.duplicate:
+            continue
+        if item.thin:
+            unread.setdefault((item.tenant, item.connection), []).append(item.id)
+        else:
+            ready.append(item.id)
+    enqueue_decide(runtime, ready)
+    for (tenant, connection), ids in unread.items():
+        enqueue_collect(runtime, tenant, connection, ids)
+
+
+def enqueue_decide(runtime: Runtime, ids: Sequence[int]) -> None:
+    for start in range(0, len(ids), DECIDE_BATCH):
+        _enqueue(runtime, DECIDE, "gateway.jobs.decide", [list(ids[start : start + DECIDE_BATCH])])
+
+
+def enqueue_collect(runtime: Runtime, tenant: str, connection: str, ids: Sequence[int]) -> None:
+    limit = RateLimit(f"collect:{tenant}:{connection}", 1)
+    _enqueue(runtime, COLLECT, "gateway.jobs.collect", [tenant, connection, list(ids)], limit)
+
+
+def enqueue_execute(
+    runtime: Runtime, tenant: str, connection: str, ids: Sequence[UUID], *, delay: timedelta | None = None
+) -> None:
+    limit = RateLimit(f"execute:{tenant}:{connection}", 2)
+    for start in range(0, len(ids), executing.BATCH):
+        batch = [str(id_) for id_ in ids[start : start + executing.BATCH]]
+        _enqueue(runtime, EXECUTE, "gateway.jobs.execute", [tenant, connection, batch], limit, delay)
+
+
+def _enqueue(
+    runtime: Runtime, name: str, job: str, args: list[Any], limit: RateLimit | None = None,
+    delay: timedelta | None = None,
+) -> None:  # fmt: skip
+    """A hint that gets lost is found again by the sweep, so Redis being away stops nothing."""
+    options = {
+        "args": args, "result_ttl": 0, "failure_ttl": 3600, "rate_limit": limit, "description": job,
+    }  # fmt: skip
+    try:
+        if delay is None:
+            queue(runtime.redis, name).enqueue(job, **options)
+        else:
+            queue(runtime.redis, name).enqueue_in(delay, job, **options)
+    except RedisError as error:
+        log.warning("hint_lost", queue=name, error=str(error))
+
+
+def release_stale_slots(redis: Redis) -> None:
+    """A worker that died holding a connection's slot must not block the connection: no job lives longer than this."""
+    oldest = TIMEOUT + 20
+    for limited in RateLimitRegistry.all(redis):
+        held: Mapping[Any, float] = dict(redis.zrange(limited.allowed_key, 0, -1, withscores=True))
+        now = redis.time()[0]
+        for job_id, since in held.items():
+            if now - since > oldest:
+                limited.release_and_enqueue(job_id.decode())
+
+
+# --- the worker process -----------------------------------------------------------------------------------------
+
+
+class InProcessWorker(SimpleWorker):
+    """Runs jobs in this process: a job is a batch, and every call in it has a time-out."""
+
+
+def work(runtime: Runtime, stop_after: int | None = None) -> None:
+    """Take jobs until SIGTERM; the job in hand is finished first. Comes back after Redis was away."""
+    me = become_worker(runtime)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    threading.Thread(target=_keep_schedule, args=(runtime, stopping), daemon=True, name="schedule").start()
+    while not stopping.is_set():
+        try:
+            me.alive()
+            _work_once(runtime, stopping, stop_after)
+        except Exception as error:
+            log.warning("worker_waits", error=str(error).splitlines()[0] if str(error) else repr(error))
+        if stop_after is not None:
+            return
+        stopping.wait(1.0)
+
+
+def _work_once(runtime: Runtime, stopping: threading.Event, stop_after: int | None) -> None:
+    worker = InProcessWorker(
+        [queue(runtime.redis, name) for name in QUEUES],
+        connection=runtime.redis,
+        serializer=JSONSerializer,
+        name=f"gateway-{secrets.token_hex(6)}",
+        default_result_ttl=0,
+        log_job_description=False,
+    )
+    worker._install_signal_handlers = lambda: _on_signal(worker, stopping)
+    worker.work(
+        logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN, max_jobs=stop_after
+    )
+
+
+def _on_signal(worker: SimpleWorker, stopping: threading.Event) -> None:
+    def stop(number: int, frame: Any) -> None:
+        stopping.set()
+        worker.request_stop(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+class Sweep(CronJob):
+    """RQ's own cron job would be pickled and would pile up; this one is JSON, and there is only ever one."""
+
+    def enqueue(self, connection: Redis) -> Job:
+        upkeep = queue(connection, UPKEEP)
+        if connection.set("gateway:sweep", 1, nx=True, px=SWEEP_SECONDS * 1000 - 500):
+            try:
+                return upkeep.enqueue(
+                    "gateway.jobs.sweep", job_id="sweep", unique=True, result_ttl=0, failure_ttl=SWEEP_SECONDS
+                )
+            except DuplicateJobError:
+                log.debug("sweep_still_waiting")
+        return Job(connection=connection, serializer=JSONSerializer)
+
+
+def _keep_schedule(runtime: Runtime, stopping: threading.Event) -> None:
+    """Every worker keeps the schedule; Redis sees to it that each thing happens once."""
+    cron = CronScheduler(connection=runtime.redis, logging_level="WARNING")
+    cron.get_jobs().append(Sweep(UPKEEP, func=sweep, interval=1))
+    later = RQScheduler([EXECUTE], connection=runtime.redis, interval=1, serializer=JSONSerializer)
+    while not stopping.wait(1.0):
+        try:
+            cron.enqueue_jobs()
+            if later.acquire_locks():
+                later.prepare_registries()
+                later.enqueue_scheduled_jobs()
+        except RedisError as error:
+            log.debug("schedule_waits", error=str(error))

@@ -1,0 +1,137 @@
+"""Is it them? Then the webhook is a row, and only then is it acknowledged."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from gateway.model.connection import Connection
+from gateway.model.errors import GatewayError, WebhookRejected
+from gateway.model.webhook import Verified, Webhook
+from gateway.redaction import is_sensitive
+from gateway.registry import Registry
+from gateway.store import deliveries
+from gateway.store.deliveries import Arrival, Stored
+
+log = structlog.get_logger(__name__)
+
+HIDDEN = "[redacted]"
+BATCH = 400
+QUEUE = 8_000
+PATIENCE = 8.0
+"""Seconds until a webhook that waits for its commit is refused with 503: vendors give up after ten."""
+
+
+class StoreBusy(GatewayError):
+    """Nothing was acknowledged; the vendor should send it again a little later."""
+
+
+def admit(registry: Registry, webhook: Webhook, connection: Connection[Any]) -> Arrival:
+    """The row that this webhook becomes. Raises WebhookRejected unless the vendor's plugin proves its origin."""
+    try:
+        proof = registry.ask(connection.vendor, "verify_webhook", webhook=webhook, connection=connection)
+    except WebhookRejected:
+        raise
+    except Exception as error:
+        log.exception("verify_failed", vendor=connection.vendor, tenant=connection.tenant)
+        raise WebhookRejected("the proof could not be checked") from error
+    if not isinstance(proof, Verified):
+        raise WebhookRejected("no proof of origin")
+    trace_id = secrets.token_hex(16)
+    return Arrival(
+        tenant=connection.tenant,
+        connection=connection.name,
+        dedup_key=proof.delivery_id or trace_id,
+        received_at=webhook.received_at,
+        sent_at=proof.sent_at,
+        subject=proof.subject,
+        thin=proof.thin,
+        query={name: HIDDEN if is_sensitive(name) else value for name, value in webhook.query.items()},
+        headers={name: HIDDEN if is_sensitive(name) else value for name, value in webhook.headers.items()},
+        body=webhook.body,
+        trace_id=trace_id,
+    )
+
+
+class Inbox:
+    """Group commit: webhooks that arrive together are one statement in one transaction.
+
+    While one group is being committed the next one gathers, so a group is as large as the load makes it.
+    `on_stored` gets each committed group, on the event loop, after its webhooks were answered.
+    """
+
+    def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 2) -> None:
+        self._db = db
+        self._on_stored = on_stored
+        self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[Stored]]] = asyncio.Queue(QUEUE)
+        self._threads = ThreadPoolExecutor(writers, thread_name_prefix="inbox")
+        self._writers = [asyncio.create_task(self._write()) for _ in range(writers)]
+
+    async def put(self, arrival: Arrival) -> Stored:
+        """Returns once the row is committed. Raises StoreBusy when that cannot be had in time."""
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((arrival, stored))
+        except asyncio.QueueFull:
+            raise StoreBusy("too many webhooks are waiting to be stored") from None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await stored
+        except TimeoutError:
+            raise StoreBusy("PostgreSQL takes too long") from None
+
+    async def close(self) -> None:
+        """Commit what is waiting, then stop."""
+        while not self._queue.empty():
+            await asyncio.sleep(0.01)
+        for writer in self._writers:
+            writer.cancel()
+        await asyncio.gather(*self._writers, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            group = [await self._queue.get()]
+            while len(group) < BATCH and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            group = [item for item in group if not item[1].done()]
+            if not group:
+                continue
+            committing = loop.run_in_executor(self._threads, self._commit, [arrival for arrival, _ in group])
+            try:
+                results = await asyncio.shield(committing)
+            except asyncio.CancelledError:
+                await committing
+                raise
+            except Exception as error:
+                log.exception("inbox_failed", webhooks=len(group))
+                results = [error] * len(group)
+            for (_, future), result in zip(group, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+            if kept := [result for result in results if isinstance(result, Stored)]:
+                self._on_stored(kept)
+
+    def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Stored | Exception]:
+        try:
+            with self._db.begin() as db:
+                return deliveries.insert(db, arrivals)
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            log.error("store_down", error=str(error).splitlines()[0], webhooks=len(arrivals))
+            return [StoreBusy("PostgreSQL does not answer")] * len(arrivals)
+        except Exception as error:
+            if len(arrivals) == 1:
+                log.exception("webhook_not_stored", tenant=arrivals[0].tenant)
+                return [error]
+        return [result for arrival in arrivals for result in self._commit([arrival])]

@@ -1,0 +1,45 @@
+"""What do their words mean in ours?"""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Row
+
+from gateway.model.connection import Connection
+from gateway.model.errors import GatewayError, UnreadableWebhook
+from gateway.model.event import Event, parse_event
+from gateway.model.ticket import Snapshot
+from gateway.model.webhook import Webhook
+from gateway.registry import Registry
+
+
+def convert(
+    registry: Registry, row: Row[Any], before: Snapshot | None, connection: Connection[Any] | None
+) -> list[Event]:
+    """The events that this delivery tells of. Raises GatewayError with the reason why it must be parked."""
+    if row.origin == "core":
+        return [_own(row)]
+    if connection is None:
+        raise GatewayError(f"connection {row.connection!r} does not exist or is not usable any more")
+    webhook = Webhook(headers=row.headers, body=row.body, query=row.query, received_at=row.received_at)
+    try:
+        events = registry.ask(
+            connection.vendor, "convert_webhook",
+            webhook=webhook, collected=row.collected, before=before, connection=connection,
+        )  # fmt: skip
+    except GatewayError:
+        raise
+    except Exception as error:
+        raise UnreadableWebhook(f"{connection.vendor} could not convert this: {error!r}") from error
+    if events is None:
+        raise UnreadableWebhook(f"{connection.vendor} does not convert webhooks")
+    stamp = {"tenant": row.tenant, "connection": row.connection}
+    return [event.model_copy(update=stamp) for event in events]
+
+
+def _own(row: Row[Any]) -> Event:
+    try:
+        return parse_event(json.loads(row.body)).model_copy(update={"tenant": row.tenant})
+    except (ValueError, ValidationError) as error:
+        raise UnreadableWebhook(f"an event that a rule raised is not valid: {error}") from None

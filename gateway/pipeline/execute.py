@@ -1,0 +1,230 @@
+"""How does a decision become a vendor's answer, once and only once?"""
+
+import json
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection as Database
+from sqlalchemy import Row
+
+from gateway.model.action import parse_action
+from gateway.model.connection import ApiSettings, Connection, Receipt
+from gateway.model.errors import ApiError, ApiFailure
+from gateway.model.ticket import TicketRef
+from gateway.runtime import Runtime
+from gateway.store import actions, tickets
+
+from .retry import Again, next_attempt
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+START_WITHIN = 10.0
+"""Seconds after its claim in which an action may be begun; later it is handed back."""
+READS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a batch did, by final state, and what it leads to."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    follow: list[UUID] = field(default_factory=list)
+    again: list[tuple[UUID, datetime]] = field(default_factory=list)
+    waiting: int = 0
+
+    def soon(self, now: datetime) -> dict[int, list[UUID]]:
+        """By seconds from now, what is to be tried again within a minute; the sweep sees to the rest."""
+        found: dict[int, list[UUID]] = {}
+        for id_, at in self.again:
+            seconds = math.ceil((at - now).total_seconds())
+            if seconds <= 60:
+                found.setdefault(max(seconds, 1), []).append(id_)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one action ended."""
+
+    row: Row[Any]
+    state: str
+    started_at: datetime
+    finished_at: datetime
+    calls: tuple[dict[str, Any], ...] = ()
+    receipt: Receipt | None = None
+    error: str | None = None
+    outcome: str = "done"
+    not_before: datetime | None = None
+    uncertain: bool = False
+    counts: bool = True
+
+
+def execute(runtime: Runtime, worker: int, tenant: str, name: str, ids: Sequence[UUID]) -> Sent:
+    """Carry these actions out, as far as the connection's budget goes; the rest waits for its turn."""
+    with runtime.db.begin() as db:
+        connection = runtime.directory.current(db).connection(tenant, name)
+    now = runtime.clock()
+    api = runtime.api_settings(connection) if connection else None
+    if connection is None or api is None:
+        state, error = _nowhere_to_send(connection, name)
+        with runtime.db.begin() as db:
+            actions.end(db, ids, state, error, now)
+        return Sent({state: len(ids)})
+    governor = runtime.governor(connection, api)
+    grant = governor.take(min(len(ids), BATCH))
+    if not grant.granted:
+        until = now + timedelta(seconds=max(grant.wait, 0.2))
+        with runtime.db.begin() as db:
+            actions.give_back(db, ids, until)
+        return Sent(waiting=len(ids), again=[(id_, until) for id_ in ids])
+    with runtime.db.begin() as db:
+        claimed = actions.claim(db, tenant, name, ids, grant.granted, worker, now)
+    governor.give_back(grant, grant.granted)
+    results = _carry_out(runtime, connection, api, claimed)
+    return _record(runtime, tenant, name, results)
+
+
+def _nowhere_to_send(connection: Connection[Any] | None, name: str) -> tuple[str, str]:
+    if connection is None:
+        return "dead", f"connection {name!r} does not exist or is not usable; mend it, then retry this action"
+    return "unsupported", f"{connection.vendor} only sends webhooks; it has no API to call"
+
+
+def _carry_out(
+    runtime: Runtime, connection: Connection[Any], api: ApiSettings, claimed: Sequence[Row[Any]]
+) -> list[Result]:
+    """Tickets side by side, the actions of one ticket one after the other."""
+    if not claimed:
+        return []
+    deadline = runtime.clock() + timedelta(seconds=START_WITHIN)
+    by_ticket = sorted(claimed, key=lambda row: (row.ticket_id or str(row.id), row.seq))
+    lanes = [list(rows) for _, rows in groupby(by_ticket, key=lambda row: row.ticket_id or str(row.id))]
+
+    def lane(rows: list[Row[Any]]) -> list[Result]:
+        results: list[Result] = []
+        for row in rows:
+            stopped = bool(results) and results[-1].state == "pending"
+            if stopped or runtime.clock() > deadline:
+                results.append(_handed_back(row, runtime.clock()))
+            else:
+                results.append(_perform(runtime, connection, api, row))
+        return results
+
+    workers = min(api.rate.concurrency, len(lanes))
+    if workers == 1:
+        return [result for rows in lanes for result in lane(rows)]
+    with ThreadPoolExecutor(workers, thread_name_prefix="execute") as pool:
+        return [result for results in pool.map(lane, lanes) for result in results]
+
+
+def _handed_back(row: Row[Any], now: datetime) -> Result:
+    return Result(
+        row, "pending", now, now, not_before=now, uncertain=row.uncertain, counts=False, outcome="not sent"
+    )
+
+
+def _perform(runtime: Runtime, connection: Connection[Any], api: ApiSettings, row: Row[Any]) -> Result:
+    """One action: looked for first if an earlier attempt was interrupted, then sent."""
+    started = runtime.clock()
+    action = parse_action(row.body)
+    client = runtime.api(connection, api, row.trace_id)
+    ask = runtime.registry.ask
+    found: dict[str, Any] = {"state": "done"}
+    try:
+        receipt = None
+        if row.uncertain:
+            receipt = ask(connection.vendor, "find_effect", action=action, api=client)
+            found["outcome"] = "found" if receipt is not None else "done"
+        if receipt is None:
+            receipt = ask(connection.vendor, "execute_action", action=action, api=client)
+        if receipt is None:
+            error = f"{connection.vendor} does not support {action.kind}"
+            found = {"state": "unsupported", "outcome": "unsupported", "error": error}
+        else:
+            found["receipt"] = receipt
+    except ApiError as error:
+        wrote = any(call.method not in READS and call.status is not None for call in client.calls)
+        found = _after(error, row, runtime.clock(), uncertain=error.uncertain or (wrote and error.passing))
+    except Exception as error:
+        log.exception("execute_failed", vendor=connection.vendor, action=str(row.id))
+        refused = ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {error!r}")
+        found = _after(refused, row, runtime.clock(), uncertain=bool(client.calls))
+    finally:
+        client.settle()
+    calls = tuple(call.to_json() for call in client.calls)
+    return Result(row=row, started_at=started, finished_at=runtime.clock(), calls=calls, **found)
+
+
+def _after(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) -> dict[str, Any]:
+    """What a failure means for the row. `uncertain` = something was written, or may have been."""
+    plan = next_attempt(
+        error, attempts=row.attempts, since=row.created_at, now=now, jitter=row.id.int % 100 / 100
+    )
+    found: dict[str, Any] = {"outcome": error.failure.value, "error": str(error)}
+    if isinstance(plan, Again):
+        return found | {
+            "state": "pending", "not_before": plan.at, "counts": plan.counts,
+            "uncertain": uncertain or row.uncertain,
+        }  # fmt: skip
+    return found | {"state": "dead", "uncertain": uncertain or row.uncertain}
+
+
+def _record(runtime: Runtime, tenant: str, name: str, results: Sequence[Result]) -> Sent:
+    """Receipts, attempts, and what waited for a ticket that exists now: one transaction."""
+    sent = Sent()
+    if not results:
+        return sent
+    with runtime.db.begin() as db:
+        actions.finish(db, [_finished(result) for result in results])
+        actions.add_attempts(db, [_attempt(tenant, name, result) for result in results if result.calls])
+        for result in results:
+            sent.states[result.state] = sent.states.get(result.state, 0) + 1
+            if result.not_before is not None:
+                sent.again.append((result.row.id, result.not_before))
+            if result.row.kind == "create_ticket":
+                sent.follow += _created(db, tenant, result)
+    return sent
+
+
+def _created(db: Database, tenant: str, result: Result) -> list[UUID]:
+    """The planned ticket is real, or will never be; either way nothing waits for it any longer."""
+    planned = TicketRef(result.row.connection, "+" + result.row.key)
+    if result.state == "done" and result.receipt and result.receipt.remote_id:
+        real = TicketRef(planned.connection, result.receipt.remote_id)
+        tickets.settle(db, tenant, planned, real, result.finished_at)
+        return actions.waiting_on(db, tenant, real)
+    if result.state in {"dead", "unsupported"}:
+        tickets.forget_planned(db, tenant, planned)
+        error = f"its ticket was not created: {result.error}"
+        actions.end_dependents(db, tenant, planned, error, result.finished_at)
+    return []
+
+
+def _finished(result: Result) -> dict[str, Any]:
+    over = result.state != "pending"
+    return {
+        "id_": result.row.id,
+        "state": result.state,
+        "not_before": result.not_before or result.row.not_before,
+        "uncertain": result.uncertain,
+        "receipt": json.dumps(result.receipt.to_json()) if result.receipt else None,
+        "error": result.error,
+        "finished_at": result.finished_at if over else None,
+        "given_back": 0 if result.counts else 1,
+    }
+
+
+def _attempt(tenant: str, name: str, result: Result) -> dict[str, Any]:
+    return {
+        "tenant": tenant, "connection": name, "action_id": result.row.id, "delivery_id": result.row.delivery_id,
+        "started_at": result.started_at, "seconds": (result.finished_at - result.started_at).total_seconds(),
+        "outcome": result.outcome, "error": result.error, "calls": list(result.calls),
+    }  # fmt: skip

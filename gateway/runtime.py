@@ -1,0 +1,90 @@
+"""What does a process of ours hold in its hands: stores, plugins, configuration, the way out?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine
+
+from gateway import client, governor, registry
+from gateway.clock import utc_now
+from gateway.model.connection import ApiSettings, Connection
+from gateway.redaction import secret_values
+from gateway.registry import Registry
+from gateway.settings import Settings
+from gateway.store import database
+from gateway.store.secrets import Keyring
+from gateway.store.tenants import Directory
+
+
+@dataclass(slots=True, eq=False)
+class Runtime:
+    """Built once per process; everything in it may be used from several threads."""
+
+    settings: Settings
+    db: Engine
+    redis: Redis
+    registry: Registry
+    keyring: Keyring
+    directory: Directory
+    http: httpx.Client
+    clock: Callable[[], datetime] = utc_now
+    _governors: dict[tuple[str, str, Any], governor.Governor] = field(default_factory=dict)
+
+    def governor(self, connection: Connection[Any], api: ApiSettings) -> governor.Governor:
+        """The shared budget of this connection."""
+        name = (connection.tenant, connection.name, api.rate)
+        found = self._governors.get(name)
+        if found is None:
+            key = f"{connection.tenant}:{connection.name}"
+            found = self._governors[name] = governor.Governor(self.redis, key, api.rate)
+        return found
+
+    def api_settings(self, connection: Connection[Any]) -> ApiSettings | None:
+        """How the vendor's API is reached; None for vendors that only send."""
+        settings: ApiSettings | None = self.registry.ask(
+            connection.vendor, "connect_api", connection=connection
+        )
+        return settings
+
+    def api(self, connection: Connection[Any], settings: ApiSettings, trace_id: str) -> client.ApiClient:
+        """A client for one piece of work."""
+        return client.ApiClient(
+            connection,
+            settings,
+            http=self.http,
+            governor=self.governor(connection, settings),
+            explain=lambda answer: self.registry.ask(connection.vendor, "explain_error", response=answer),
+            trace_id=trace_id,
+            secrets=secret_values(connection.settings),
+        )
+
+    def close(self) -> None:
+        self.http.close()
+        self.redis.close()
+        self.db.dispose()
+
+
+def connect_redis(url: str) -> Redis:
+    """Fails fast: the row in PostgreSQL is the truth, so nothing waits long for Redis."""
+    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+
+
+def start(settings: Settings, database_url: str, redis_url: str, keys: tuple[str, ...]) -> Runtime:
+    """Raises GatewayError when a plugin cannot be loaded or a key is wrong; the stores are reached lazily."""
+    plugins = registry.load()
+    keyring = Keyring(keys)
+    return Runtime(
+        settings=settings,
+        db=database.engine(database_url),
+        redis=connect_redis(redis_url),
+        registry=plugins,
+        keyring=keyring,
+        directory=Directory(plugins, keyring),
+        http=client.http_client(allow_private=settings.allow_private_targets),
+    )

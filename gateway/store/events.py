@@ -1,0 +1,31 @@
+"""What happened, and what every rule answered to it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert
+
+from .tables import events
+
+
+def known(db: Connection, ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Facts that were decided before, and by which delivery."""
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    rows = db.execute(select(events.c.id, events.c.delivery_id).where(events.c.id.in_(wanted)))
+    return {row.id: row.delivery_id for row in rows}
+
+
+def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """A fact that is there already keeps its first telling; a replay only brings the newer answers."""
+    if rows:
+        statement = insert(events)
+        db.execute(
+            statement.on_conflict_do_update(
+                index_elements=["id"], set_={"decisions": statement.excluded.decisions}
+            ),
+            list(rows),
+        )

@@ -1,0 +1,96 @@
+"""What does the server process serve?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from gateway import jobs, metrics
+from gateway.pipeline.accept import Inbox
+from gateway.runtime import Runtime
+from gateway.store.deliveries import Stored
+
+from .directory import Directory
+from .health import healthz, readyz
+from .hooks import PREFIX, Hooks, Receive, Scope, Send
+from .metrics import exposition
+
+log = structlog.get_logger(__name__)
+
+MAX_HINTS = 20_000
+
+
+class Hints:
+    """Jobs for what was just stored, queued behind the answer: Redis may be slow or away without anybody waiting."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: list[Stored] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hints")
+        self._busy = False
+
+    def add(self, stored: list[Stored]) -> None:
+        """Beyond MAX_HINTS they are dropped; the sweep finds those rows."""
+        if len(self._waiting) < MAX_HINTS:
+            self._waiting += stored
+        if not self._busy and self._waiting:
+            self._busy = True
+            group, self._waiting = self._waiting, []
+            queued = asyncio.get_running_loop().run_in_executor(
+                self._thread, jobs.enqueue_stored, self._runtime, group
+            )
+            queued.add_done_callback(self._next)
+
+    def _next(self, queued: "asyncio.Future[None]") -> None:
+        self._busy = False
+        if error := queued.exception():
+            log.error("hints_lost", error=repr(error))
+        if self._waiting:
+            self.add([])
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        jobs.enqueue_stored(self._runtime, self._waiting)
+
+
+class App:
+    """Webhooks go straight to `Hooks`; everything else is an ordinary Starlette application."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.hooks: Hooks | None = None
+        self.pages = Starlette(
+            routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)],
+            lifespan=self._lifespan,
+        )
+        self.pages.state.runtime = runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.hooks is not None and scope["path"].startswith(PREFIX):
+            await self.hooks(scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        hints = Hints(self.runtime)
+        inbox = Inbox(self.runtime.db, hints.add)
+        directory = Directory(self.runtime)
+        await directory.refresh()
+        background = [asyncio.create_task(directory.watch()), asyncio.create_task(self._count())]
+        self.hooks = Hooks(self.runtime, inbox, directory)
+        yield
+        for task in background:
+            task.cancel()
+        await inbox.close()
+        await asyncio.to_thread(hints.close)
+        await asyncio.to_thread(metrics.flush, self.runtime.redis)
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(2)
+            await asyncio.to_thread(metrics.flush, self.runtime.redis)
