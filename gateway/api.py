@@ -86,7 +86,9 @@ from gateway.model.event import (
 )
 from gateway.model.facts import Facts, Past, RuleInfo, RuleSettings, Skip, Tenant
 from gateway.model.person import Contact, Person
+from gateway.model.phones import Phone, find_phones
 from gateway.model.record import JSON, Instant
+from gateway.model.scope import Choice, Scope, folded
 from gateway.model.template import Template
 from gateway.model.text import html_to_text, sanitised, text_to_html
 from gateway.model.ticket import (
@@ -106,15 +108,16 @@ __all__ = [
     "JSON", "Action", "AddComment", "AddTags", "Answer", "ApiClient", "ApiError", "ApiFailure", "ApiSettings",
     "Appointment", "AppointmentCancelled", "AppointmentContacted", "AppointmentFinished",
     "AppointmentRescheduled", "AppointmentScheduled", "AssignTo", "Attachment", "Calendar", "Call", "CallEnded",
-    "CancelTimer", "CollectFirst", "Comment", "CommentCreated", "Connection", "ConnectionSettings", "Contact",
-    "ContactUpdated", "CreateTicket", "Customer", "CustomerUpdated", "Deal", "DealLost", "DealUpdated", "DealWon",
-    "Event", "Facts", "FollowUp", "FormRequested", "FormSubmission", "FormSubmitted", "GatewayError", "Instant",
-    "Invoice", "LinkTickets", "Notify", "OnboardingFinished", "Past", "Payment", "PaymentConfirmed",
-    "PaymentOverdue", "PaymentReversed", "Person", "Priority", "RaiseEvent", "RateLimit", "Receipt", "RemoveTags",
-    "RuleInfo", "RuleSettings", "SaveContact", "SaveCustomer", "SecretList", "SetFields", "SetPriority",
-    "SetStatus", "Skip", "Snapshot", "StartTimer", "Status", "Template", "Tenant", "Ticket", "TicketAction",
+    "CancelTimer", "Choice", "CollectFirst", "Comment", "CommentCreated", "Connection", "ConnectionSettings",
+    "Contact", "ContactUpdated", "CreateTicket", "Customer", "CustomerUpdated", "Deal", "DealLost", "DealUpdated",
+    "DealWon", "Event", "Facts", "FollowUp", "FormRequested", "FormSubmission", "FormSubmitted", "GatewayError",
+    "Instant", "Invoice", "LinkTickets", "Notify", "OnboardingFinished", "Past", "Payment", "PaymentConfirmed",
+    "PaymentOverdue", "PaymentReversed", "Person", "Phone", "Priority", "RaiseEvent", "RateLimit", "Receipt",
+    "RemoveTags", "RuleInfo", "RuleSettings", "SaveContact", "SaveCustomer", "Scope", "SecretList", "SetFields",
+    "SetPriority", "SetStatus", "Skip", "Snapshot", "StartTimer", "Status", "Template", "Tenant", "Ticket", "TicketAction",
     "TicketAssigned", "TicketCreated", "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef",
     "TicketStatusChanged", "TicketTagged", "TicketUpdated", "TimerFired", "Unrecognized", "UnreadableWebhook",
     "Usage", "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "changes", "check_key",
-    "fresh", "hookimpl", "html_to_text", "parse_event", "same", "sanitised", "text_to_html",
+    "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event", "same", "sanitised",
+    "text_to_html",
 ]  # fmt: skip

@@ -93,17 +93,15 @@ def _facets(ticket: Ticket) -> dict[str, tuple[str, Iterable[str]]]:
 
 REASONS = {
     "pt-BR": {
-        "any": "fora do escopo: {facet} não tem nenhum de: {words}",
-        "all": "fora do escopo: em {facet} falta: {words}",
-        "not": "fora do escopo: {facet} tem: {words}",
-        "connections": "a conexão", "kinds": "o tipo do ticket", "teams": "a equipe", "tags": "as tags",
-        "channels": "o canal",
+        "any": "fora do escopo ({facet}): nenhum de: {words}",
+        "all": "fora do escopo ({facet}): falta: {words}",
+        "not": "fora do escopo ({facet}): não pode ser: {words}",
+        "connections": "conexão", "kinds": "tipo", "teams": "equipe", "tags": "tags", "channels": "canal",
     },
     "en": {
-        "any": "out of scope: {facet} has none of: {words}",
-        "all": "out of scope: {facet} lacks: {words}",
-        "not": "out of scope: {facet} has: {words}",
-        "connections": "the connection", "kinds": "the ticket's kind", "teams": "the team",
-        "tags": "the tags", "channels": "the channel",
+        "any": "out of scope ({facet}): none of: {words}",
+        "all": "out of scope ({facet}): lacks: {words}",
+        "not": "out of scope ({facet}): must not be: {words}",
+        "connections": "connection", "kinds": "kind", "teams": "team", "tags": "tags", "channels": "channel",
     },
 }  # fmt: skip
