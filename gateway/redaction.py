@@ -24,6 +24,7 @@ SENSITIVE_NAMES = frozenset({
 HARMLESS_NAMES = frozenset({"idempotency-key", "idempotency_key", "dedup_key"})
 
 _QUERY_IN_TEXT = re.compile(r"(?<=[?&])([^=&#\s\"'<>?]{1,100})=([^&#\s\"'<>]*)")
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"'<>@]+(?=@)")
 
 
@@ -64,7 +65,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in _forms(secret)}
         self._forms = sorted(forms, key=len, reverse=True)  # the longest first: one may contain another
-        self._longest = len(self._forms[0]) if self._forms else 0
+        self._longest = max((len(form.encode("utf-8", "surrogatepass")) for form in forms), default=0)
 
     def text(self, text: str) -> str:
         for form in self._forms:
@@ -73,12 +74,12 @@ class Redactor:
         return text
 
     def excerpt(self, text: str | bytes, length: int) -> str:
-        """The first `length` characters, redacted before they are cut, so that no half secret is left."""
-        start = text[: length + self._longest * 2]
-        if isinstance(start, bytes):
-            start = start.decode("utf-8", "replace")
-        redacted = self.text(start)
-        return redacted if len(redacted) <= length and len(text) <= length else redacted[:length] + "..."
+        """The first `length` characters; what was cut off ends in "...", and never in half a secret."""
+        start = text[: length + 2 * self._longest]
+        cut = len(start) < len(text)
+        redacted = self.text(start.decode("utf-8", "replace") if isinstance(start, bytes) else start)
+        shown = redacted[: max(min(length, len(redacted) - self._longest), 0)] if cut else redacted[:length]
+        return shown + "..." if cut or len(shown) < len(redacted) else shown
 
     def url(self, url: str) -> str:
         return self.text(redact_url(url))
@@ -131,9 +132,9 @@ def _secrets_in(value: Any) -> Iterable[str]:
 
 def _forms(secret: str) -> Iterable[str]:
     yield secret
-    yield quote(secret, safe="")
-    yield quote(secret)
-    yield quote_plus(secret)
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield quoted
+        yield _ESCAPE.sub(lambda escape: escape.group().lower(), quoted)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     for offset in range(3):
