@@ -1,6 +1,7 @@
 """What does a process of ours hold in its hands: stores, plugins, configuration, the way out?"""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -88,3 +89,7 @@ def start(settings: Settings, database_url: str, redis_url: str, keys: tuple[str
         directory=Directory(plugins, keyring),
         http=client.http_client(allow_private=settings.allow_private_targets),
     )
+
+
+Closing = closing[Runtime]
+"""`with Closing(start(...)) as runtime:`"""

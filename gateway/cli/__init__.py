@@ -1,0 +1,19 @@
+"""The `gateway` command: everything that an operator does, one verb each."""
+
+import sys
+
+from gateway.cli import run
+from gateway.cli.app import app, fail
+from gateway.model.errors import GatewayError
+
+__all__ = ["app", "main", "run"]
+
+
+def main() -> None:
+    """Errors that are meant for a person are one line and exit code 1; wrong usage is 2."""
+    try:
+        app(standalone_mode=True)
+    except GatewayError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

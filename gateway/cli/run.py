@@ -1,0 +1,90 @@
+"""The verbs that run something: up, serve, worker, migrate."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from gateway import embedded, jobs, logs, processes, runtime
+from gateway.processes import Child
+from gateway.settings import Settings, settings
+from gateway.store import database
+from gateway.web.app import App
+
+from .app import app, opened, out
+
+Port = Annotated[int, typer.Option(help="Where webhooks come in.", min=1, max=65535)]
+Host = Annotated[str, typer.Option(help="Address to listen at; behind a proxy keep 127.0.0.1.")]
+Workers = Annotated[int, typer.Option(help="Worker processes.", min=1, max=64)]
+
+
+@app.command()
+def up(port: Port = 8000, host: Host = "127.0.0.1", workers: Workers = 2) -> None:
+    """Run everything on this machine: stores (embedded unless named), migrations, server, workers, schedules."""
+    chosen = _settings()
+    with embedded.stores(chosen) as stores:
+        with runtime_on(chosen, stores) as started:
+            database.migrate(started.db)
+        env = {**os.environ, **stores.environment()}
+        children = [Child(name="server", argv=_argv("serve", f"--port={port}", f"--host={host}"), env=env)]
+        children += [Child(name=f"worker-{n}", argv=_argv("worker"), env=env) for n in range(1, workers + 1)]
+        out.print(f"webhooks: http://{host}:{port}/hooks/TENANT/CONNECTION   health: /healthz /readyz /metrics")
+        sys.exit(processes.supervise(children))
+
+
+@app.command()
+def serve(port: Port = 8000, host: Host = "127.0.0.1") -> None:
+    """Run one server process: it verifies, stores and acknowledges webhooks."""
+    chosen = _settings()
+    with embedded.stores(chosen) as stores, runtime_on(chosen, stores) as started:
+        _check(stores)
+        uvicorn.run(
+            App(started), host=host, port=port, log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=10, lifespan="on", loop="auto", http="auto", backlog=4096,
+        )  # fmt: skip
+
+
+@app.command()
+def worker(workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=64)] = 1) -> None:
+    """Run workers: they convert, decide, and call the vendors. SIGTERM finishes the job in hand."""
+    chosen = _settings()
+    with embedded.stores(chosen) as stores:
+        if workers > 1:
+            env = {**os.environ, **stores.environment()}
+            group = [Child(name=f"worker-{n}", argv=_argv("worker"), env=env) for n in range(1, workers + 1)]
+            sys.exit(processes.supervise(group))
+        with runtime_on(chosen, stores) as started:
+            _check(stores)
+            jobs.work(started)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database schema up to this version."""
+    with opened(migrated=False) as started:
+        before, after = database.migrate(started.db)
+    out.print(f"schema: {before or 'empty'} -> {after}" if before != after else f"schema: {after}, nothing to do")
+
+
+def runtime_on(chosen: Settings, stores: embedded.Stores) -> runtime.Closing:
+    return runtime.Closing(
+        runtime.start(chosen, stores.database_url, stores.redis_url, embedded.secret_keys(chosen))
+    )
+
+
+def _settings() -> Settings:
+    chosen = settings()
+    logs.configure(chosen.log_format, chosen.log_level)
+    return chosen
+
+
+def _check(stores: embedded.Stores) -> None:
+    for level, text in embedded.check_redis(stores.redis_url):
+        if level != "ok":
+            out.print(text, style="yellow", markup=False)
+
+
+def _argv(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gateway", *arguments]
