@@ -300,7 +300,8 @@ PLAUSIBLE = st.fixed_dictionaries(
     {"id": st.text(min_size=1, max_size=20) | st.integers()},
     optional={
         "amount": st.decimals(0, 10**9, places=2).map(str), "plan": TEXTS,
-        "products": st.lists(TEXTS, max_size=3), "paid_at": TIMES, "email": TEXTS, "answer": JSON_VALUES, "customer": CUSTOMERS,
+        "products": st.lists(TEXTS, max_size=3), "paid_at": TIMES, "email": TEXTS,
+        "answer": JSON_VALUES, "customer": CUSTOMERS,
     },
 )  # fmt: skip
 KEYS = st.sampled_from(["id", "amount", "plan", "products", "paid_at", "email", "customer"])
