@@ -67,6 +67,12 @@ class Settings(ConnectionSettings):
     public_description: bool = Field(
         False, description="show the first text of tickets that we open to the client"
     )
+    replica_lag_seconds: float = Field(
+        180,
+        ge=0,
+        le=900,
+        description="how far behind reading may be: an interrupted write is looked for after it",
+    )
     statuses: dict[Status, str] = Field(STATUS_LABELS, description="our status -> the label set for it")
     justifications: dict[str, str] = Field(
         {}, description="status label (or our status, where two share a label) -> justification set with it"

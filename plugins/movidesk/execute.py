@@ -11,6 +11,7 @@ from gateway.api import (
     Action,
     AddComment,
     AddTags,
+    Answer,
     ApiClient,
     ApiError,
     ApiFailure,
@@ -44,7 +45,7 @@ def perform(action: Action, api: ApiClient) -> Receipt | None:
         case CreateTicket():
             return _create(action, api)
         case AddComment(ticket=ticket):
-            _patch(api, ticket.id, {"actions": [_message(action, settings)]}, repeatable=False)
+            _once(api, "PATCH", {"actions": [_message(action, settings)]}, id=ticket.id)
         case SetStatus(ticket=ticket) | SetPriority(ticket=ticket):
             _patch(api, ticket.id, difference(action, {}, settings))
         case AssignTo(ticket=ticket):
@@ -62,8 +63,26 @@ def perform(action: Action, api: ApiClient) -> Receipt | None:
     return Receipt(url=settings.ticket_url(ticket.id))
 
 
-def _patch(api: ApiClient, ticket_id: str, body: JSON, *, repeatable: bool = True) -> None:
-    api.call("PATCH", "/tickets", params={"id": ticket_id}, json=body, repeatable=repeatable)
+def _patch(api: ApiClient, ticket_id: str, body: JSON) -> None:
+    """An absolute change, which may be sent twice."""
+    api.call("PATCH", "/tickets", params={"id": ticket_id}, json=body, repeatable=True)
+
+
+def _once(api: ApiClient, method: str, body: JSON, **params: str) -> Answer:
+    """A call that must not take effect twice.
+
+    Movidesk reads from replicas that are seconds to minutes behind. So when the answer was lost, the next
+    attempt, which looks for the effect first, must not come before they have caught up.
+    """
+    try:
+        return api.call(method, "/tickets", params=params, json=body, repeatable=False)
+    except ApiError as error:
+        if not error.uncertain:
+            raise
+        wait = max(error.retry_after or 0.0, api.connection.settings.replica_lag_seconds)
+        raise ApiError(
+            error.failure, str(error), status=error.status, retry_after=wait, uncertain=True
+        ) from error
 
 
 def _create(action: CreateTicket, api: ApiClient) -> Receipt:
@@ -95,7 +114,7 @@ def _create(action: CreateTicket, api: ApiClient) -> Receipt:
     elif action.team:
         body["ownerTeam"] = action.team
     body["clients"] = [{"id": persons.client_of(action, api)}]
-    created = collect.one(api.call("POST", "/tickets", json=body), "id of the new ticket")
+    created = collect.one(_once(api, "POST", body), "id of the new ticket")
     return Receipt(remote_id=str(created["id"]), url=settings.ticket_url(str(created["id"])))
 
 

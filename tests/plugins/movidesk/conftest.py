@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway_plugins import movidesk
+from gateway_plugins.movidesk.sandbox import create_app
 
 from gateway.api import ApiClient, Connection, RateLimit, Webhook
 from gateway.testing import api_for, serving
-from gateway_plugins import movidesk
-from gateway_plugins.movidesk.sandbox import create_app
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SEEN = datetime(2025, 3, 10, 13, 6, tzinfo=UTC)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from gateway_plugins.movidesk import convert, convert_webhook, marker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from gateway.api import (
     TicketUpdated,
     UnreadableWebhook,
 )
-from gateway_plugins.movidesk import convert, convert_webhook, marker
 
 
 @pytest.fixture
