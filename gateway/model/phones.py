@@ -113,6 +113,7 @@ _RESPELLED_IN_BRAZIL = tuple(
         (r"(?<!\d)9090\s?(?=\(?\d\d)", ""),  # reversed charges
         (r"(?<![\d+])0055\s?(?=[\d(])", "+55 "),
         (r"(?<!\w)(tel|fone|cel|celular|telefone|zap|whats)(?=\d)", r"\1 "),
+        (r"(?<=\d{4})(?=(?:tel|fone|cel|zap|whats|ramal|falar))", " "),
         (r"(?<!\w)\(?0?\s?(?:xx|\*\*)\s?\(?(\d\d)\)?", r"(0\1)"),
         (
             r"(?<!\w)ddd\s?[:=]?\s?\(?0?(\d\d)\)?[\s,;:/-]{1,4}"
@@ -138,7 +139,7 @@ _CLEAR = (
 _VAGUE = (
     r"ids?|ie|im|os|ag|cod|codigo|doc|documento|ref|referencia|order|ordem|compra|venda|notas?|faturas?|chave|conta"
     r"|agencia|chamado|ticket|processo|titulo|lote|serie|serial|cartao|transacao|autorizacao|comprovante|orcamento"
-    r"|proposta|senha|token|ean|sku|guia|apolice|patrimonio|registro|cadastro|log|backup|cfop|ncm|crea|crm"
+    r"|proposta|senha|token|ean|sku|guia|apolice|patrimonio|registro|cadastro|log|login|usuario|user|versao|backup|cfop|ncm|crea|crm"
 )
 _FILLER = r"(?:e|eh|o|a|foi|sera|seria|numero|nosso|num|nr|n|no|final|com|fiscal|d[aeo]s?\s\w{1,12}|is)"
 _LABEL = re.compile(
@@ -237,8 +238,8 @@ def _label(text: str, match: PhoneNumberMatch, labelled: bool) -> str | None:
         label = follows.lastgroup
     if label in {"calls", "chats"}:
         return label
-    if typed.isdigit():
-        return "other" if label or (_is_cpf(typed) and not labelled) else None
+    if (digits := typed.strip("()[]")).isdigit():
+        return "other" if label or (_is_cpf(digits) and not labelled) else None
     if nearest and typed[0] not in "(+[" and _UP_TO_NUMBER.match(before, nearest.end()):
         return "other"
     return None
