@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -96,15 +97,14 @@ def _make_key(path: Path) -> None:
     from cryptography.fernet import Fernet
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"secret.key.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, fresh = tempfile.mkstemp(prefix="secret.key.", dir=path.parent)  # mode 0600
     with open(descriptor, "wb") as file:
         file.write(Fernet.generate_key() + b"\n")
         file.flush()
         os.fsync(descriptor)
     with suppress(FileExistsError):  # another command was quicker: its key is the one
         os.link(fresh, path)
-    fresh.unlink()
+    os.unlink(fresh)
 
 
 def check_database(url: str) -> None:

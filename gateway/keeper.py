@@ -7,6 +7,7 @@ short command never stops the stores under a longer one. The kernel drops locks 
 process ends, so none of this needs cleaning up after a crash.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -33,13 +34,14 @@ URLS = {"postgres": "database_url", "valkey": "redis_url"}
 STOP_SECONDS = 60.0
 LOCK_SECONDS = 1.0  # long enough to outlast those who only try whether the lock is taken
 SLOW_SECONDS = 15.0
+TAKEN = 75  # EX_TEMPFAIL of <sysexits.h>
 
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m gateway.embedded DATA_DIR [postgres] [valkey]`: keep these servers running.
 
-    Tells its starter, line by line on stdout: `ready`, `taken` (another keeper has the data dir), `staying`
-    (the starter has gone, others have not), `log TEXT`, `error TEXT`.
+    Tells its starter, line by line on stdout: `ready`, `staying` (the starter has gone, others have not),
+    `log TEXT`, `error TEXT`. Returns 0 when it was asked to stop, TAKEN when another keeper has the data dir.
     """
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -105,12 +107,14 @@ class Lease:
         failures = 0
         while not self._released.is_set():
             began = time.monotonic()
-            if _is_locked(self._dir / "keeper.lock"):
-                self._follow_another()
-            else:
-                self._run_own()
-            if not self._released.is_set() and not _is_locked(self._dir / "keeper.lock"):
-                self._settle(GatewayError(f"the embedded servers did not start; see the logs in {self._dir}"))
+            try:
+                if _is_locked(self._dir / "keeper.lock"):
+                    self._follow_another()
+                elif self._run_own() == TAKEN:  # another command was quicker
+                    continue
+            except OSError as error:
+                self._settle(GatewayError(f"the embedded servers cannot be kept in {self._dir}: {error}"))
+            if not self._released.is_set():
                 failures = 0 if time.monotonic() - began > SLOW_SECONDS else failures + 1
                 log.warning("the keeper of the embedded servers is gone; starting another")
                 self._released.wait(DELAYS[min(failures, len(DELAYS) - 1)])
@@ -125,10 +129,11 @@ class Lease:
         finally:
             os.close(lock)
 
-    def _run_own(self) -> None:
+    def _run_own(self) -> int:
+        """Start a keeper and listen to it until it ends; returns its exit code."""
         with self._lock:
             if self._released.is_set():
-                return
+                return 0
             with (self._dir / "keeper.log").open("ab") as errors:
                 self._keeper = keeper = subprocess.Popen(  # noqa: S603
                     [sys.executable, "-P", "-m", "gateway.embedded", str(self._dir), *self._parts],
@@ -144,6 +149,7 @@ class Lease:
                     self._hear(line.decode(errors="replace").rstrip("\n"))
         finally:
             self._alone.set()
+        return keeper.returncode
 
     def _hear(self, line: str) -> None:
         word, _, text = line.partition(" ")
@@ -175,6 +181,8 @@ class Lease:
 
     def _settle(self, news: dict[str, str] | GatewayError) -> None:
         if not self._settled:
+            if isinstance(news, GatewayError):
+                self._released.set()
             self._news.put(news)
         elif isinstance(news, GatewayError):
             log.error("%s", news)
@@ -194,11 +202,12 @@ def _keep(data_dir: Path, parts: Sequence[str]) -> int:
     _make_data_dir(data_dir)
     lock = _open_lock(data_dir / "keeper.lock")  # held until this process ends
     if not _take(lock):
-        _tell("taken")
-        return 0
+        return TAKEN
     (data_dir / "run.json").unlink(missing_ok=True)
     place = servers.place(data_dir)
     running = {part: SERVERS[part](place) for part in parts}
+    for server in running.values():
+        server.clear()  # or what an earlier life left running would be announced as ready
     beginnings = {server.child.name: _size(server.child.output) for server in running.values()}
     threading.Thread(target=_announce_when_ready, args=(data_dir, running), daemon=True).start()
     threading.Thread(target=_stop_after_last_user, args=(data_dir,), daemon=True).start()
@@ -221,7 +230,8 @@ def _announce_when_ready(data_dir: Path, running: Mapping[str, servers.Server]) 
 
 
 def _stop_after_last_user(data_dir: Path) -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 4096):
+        continue
     users = _open_lock(data_dir / "users.lock")
     if not _try(users, fcntl.LOCK_EX):
         _tell("staying")
@@ -276,10 +286,8 @@ def _is_locked(path: Path) -> bool:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return error.errno == errno.EPERM  # it lives, but is another user's
     return True
 
 

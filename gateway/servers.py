@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -76,10 +77,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is ready to be started. `url` is what a client connects to once `ready` says so."""
+    """A server that can be started, once `clear` has removed what an earlier life left.
+
+    `url` is what a client connects to when `ready` says so.
+    """
 
     child: Child
     url: str
+    clear: Callable[[], object]
     ready: Callable[[], bool]
 
 
@@ -88,7 +93,7 @@ def place(data_dir: Path) -> Place:
     mark = mark_of(data_dir)
     user = server_user(data_dir)
     if user:
-        data_dir.chmod(0o711)
+        data_dir.chmod(data_dir.stat().st_mode | stat.S_IXOTH)
         let_in(user, data_dir)
     return Place(data_dir, _socket_dir(data_dir, user, mark), user, mark)
 
@@ -133,6 +138,7 @@ def postgres(place: Place) -> Server:
             before=clear,
         ),
         url=f"postgresql://postgres@/{DATABASE}?host={quote(str(place.sockets), safe='')}",
+        clear=clear,
         ready=ready,
     )
 
@@ -153,6 +159,9 @@ def valkey(place: Place) -> Server:
         "proc-title-template": f"{{title}} {place.mark}",
     }
 
+    def clear() -> None:
+        end_leftovers("valkey-server", signal.SIGTERM, place.mark)
+
     def ready() -> bool:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1)
@@ -170,9 +179,10 @@ def valkey(place: Place) -> Server:
             cwd=data,
             user=place.user,
             output=_log(place.data_dir / "valkey.log"),
-            before=lambda: end_leftovers("valkey-server", signal.SIGTERM, place.mark),
+            before=clear,
         ),
         url=f"unix://{quote(str(path))}?db=0",
+        clear=clear,
         ready=ready,
     )
 
