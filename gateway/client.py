@@ -86,7 +86,10 @@ class ApiClient:
         self._patience = patience
         self._prepaid = Grant(0)
         self._prepaid_until = 0.0
-        self._base = httpx.URL(api.base_url)
+        try:
+            self._base = httpx.URL(api.base_url)
+        except httpx.InvalidURL as error:
+            raise ApiError(ApiFailure.REFUSED, f"{connection.vendor}: base_url: {error}") from None
         self._root = str(self._base).rstrip("/")
         self._timeout = timeouts(api.timeout)
         self._longest = 3 * api.timeout
