@@ -321,11 +321,11 @@ class Front:
         terms = dict(term.split(":", 1) for term in shlex.split(request.query_params.get("query", "")))
         if "external_id" in request.query_params:
             terms = {"external_id": request.query_params["external_id"]}
-        found = [
-            user
-            for user in self.desk.users.values()
-            if terms and all(str(user.get(name) or "").lower() == value.lower() for name, value in terms.items())
-        ]
+
+        def fits(user: Mapping[str, Any]) -> bool:
+            return all(str(user.get(name) or "").lower() == value.lower() for name, value in terms.items())
+
+        found = [user for user in self.desk.users.values() if terms and fits(user)]
         return JSONResponse({"users": found, "count": len(found), "next_page": None, "previous_page": None})
 
     async def save_user(self, request: Request) -> Response:

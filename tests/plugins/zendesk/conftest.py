@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway.api import Connection, Webhook
 from gateway_plugins import zendesk
+
+from gateway.api import Connection, Webhook
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECEIVED = datetime(2026, 11, 21, 14, 10, 2, tzinfo=UTC)

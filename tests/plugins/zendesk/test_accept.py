@@ -6,10 +6,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from gateway.api import Webhook, WebhookRejected
 from gateway_plugins.zendesk import accept
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gateway.api import Webhook, WebhookRejected
 
 SENT = "2026-11-21T14:03:07Z"
 SENT_AT = datetime(2026, 11, 21, 14, 3, 7, tzinfo=UTC)
@@ -167,23 +168,23 @@ def test_another_account_is_refused(connected, told):
 
 
 @given(st.binary(max_size=200))
-def test_whatever_is_signed_is_let_in(body):
+def test_whatever_is_signed_is_let_in(connected, body):
     from_anywhere = Webhook(
         {accept.SIGNATURE: accept.sign(SENT, body, "a-secret"), accept.TIMESTAMP: SENT},
         body,
         received_at=SENT_AT,
     )
-    verified = accept.verify(from_anywhere, _plain_connection())
+    verified = accept.verify(from_anywhere, connected())
     assert verified.delivery_id
     assert len(verified.delivery_id) <= 300
     assert verified.delivery_id.isprintable()
 
 
 @given(st.binary(max_size=100), st.text(max_size=60), st.text(max_size=40))
-def test_garbage_is_refused_and_nothing_worse(body, signature, sent_at):
+def test_garbage_is_refused_and_nothing_worse(connected, body, signature, sent_at):
     webhook = Webhook({accept.SIGNATURE: signature, accept.TIMESTAMP: sent_at}, body, received_at=SENT_AT)
     with pytest.raises(WebhookRejected):
-        accept.verify(webhook, _plain_connection())
+        accept.verify(webhook, connected())
 
 
 json_values = st.recursive(
@@ -196,22 +197,13 @@ json_values = st.recursive(
 @given(
     st.fixed_dictionaries(
         {},
-        optional={
-            name: json_values
-            for name in ("id", "type", "subject", "detail", "event", "ticket_id", "updated_at", "account_id")
-        },
+        optional=dict.fromkeys(
+            ("id", "type", "subject", "detail", "event", "ticket_id", "updated_at", "account_id"), json_values
+        ),
     )
 )
-def test_any_json_of_the_right_names_is_at_worst_another_accounts(body):
+def test_any_json_of_the_right_names_is_at_worst_another_accounts(connected, body):
     webhook = signed(json.dumps(body).encode())
     with suppress(WebhookRejected):
-        verified = accept.verify(webhook, _plain_connection(account_id=9001001))
+        verified = accept.verify(webhook, connected(account_id=9001001))
         assert verified.subject is None or verified.subject.isdecimal()
-
-
-def _plain_connection(**settings):
-    from gateway.api import Connection
-    from gateway_plugins import zendesk
-
-    given = {"subdomain": "acme", "oauth_token": "a-token", "signing_secret": "a-secret", **settings}
-    return Connection("t1", "zd", "zendesk", zendesk.Settings(**given))
