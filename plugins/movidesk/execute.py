@@ -79,10 +79,12 @@ def _once(api: ApiClient, method: str, body: JSON, **params: str) -> Answer:
     except ApiError as error:
         if not error.uncertain:
             raise
-        wait = max(error.retry_after or 0.0, api.connection.settings.replica_lag_seconds)
-        raise ApiError(
-            error.failure, str(error), status=error.status, retry_after=wait, uncertain=True
-        ) from error
+        raise _unsure(error, api.connection.settings) from error
+
+
+def _unsure(error: ApiError, settings: "Settings") -> ApiError:
+    wait = max(error.retry_after or 0.0, settings.replica_lag_seconds)
+    return ApiError(error.failure, str(error), status=error.status, retry_after=wait, uncertain=True)
 
 
 def _create(action: CreateTicket, api: ApiClient) -> Receipt:
@@ -114,7 +116,9 @@ def _create(action: CreateTicket, api: ApiClient) -> Receipt:
     elif action.team:
         body["ownerTeam"] = action.team
     body["clients"] = [{"id": persons.client_of(action, api)}]
-    created = collect.one(_once(api, "POST", body), "id of the new ticket")
+    created = _once(api, "POST", body).body
+    if not isinstance(created, dict) or not created.get("id"):
+        raise _unsure(ApiError(ApiFailure.UNANSWERED, "Movidesk did not say the new ticket's id"), settings)
     return Receipt(remote_id=str(created["id"]), url=settings.ticket_url(str(created["id"])))
 
 
@@ -245,7 +249,7 @@ def _found_comment(action: AddComment, api: ApiClient) -> Receipt | None:
     for number, entry in enumerate(ours):
         html = entry.get("htmlDescription")
         if not html and number < LOOKED_AT:
-            html = api.get("/tickets/htmldescription", id=ticket_id, actionId=entry["id"]).text
+            html = _html_of(entry["id"], ticket_id, api)
         text = f"{html or ''} {entry.get('description') or ''}"
         lost_mark = not marker.is_in(text) and _words(entry.get("description") or "") == words
         if mark in text or lost_mark:
@@ -253,6 +257,15 @@ def _found_comment(action: AddComment, api: ApiClient) -> Receipt | None:
                 remote_id=convert.comment_id(read["id"], entry["id"]), url=settings.ticket_url(ticket_id)
             )
     return None
+
+
+def _html_of(action_id: JSON, ticket_id: str, api: ApiClient) -> str:
+    try:
+        return api.get("/tickets/htmldescription", id=ticket_id, actionId=action_id).text
+    except ApiError as error:
+        if error.failure is not ApiFailure.MISSING:
+            raise
+    return ""
 
 
 def _words(text: str) -> list[str]:

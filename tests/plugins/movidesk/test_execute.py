@@ -1,6 +1,9 @@
 """Does every action take effect at Movidesk, exactly once, and without touching what others wrote?"""
 
+import httpx
 import pytest
+import respx
+from gateway_plugins import movidesk
 from gateway_plugins.movidesk import convert, execute_action, find_effect, marker
 
 from gateway.api import (
@@ -13,6 +16,7 @@ from gateway.api import (
     CreateTicket,
     Notify,
     Priority,
+    RateLimit,
     RemoveTags,
     SaveContact,
     SetFields,
@@ -21,6 +25,7 @@ from gateway.api import (
     Status,
     TicketRef,
 )
+from gateway.testing import api_for
 
 WHY = {"reason": "test", "id": "5f0c9a51-1f7e-5d5e-9c41-b2a8e4a0f001"}
 AURORA = Contact(
@@ -357,6 +362,18 @@ def test_a_ticket_whose_answer_was_lost_is_found_and_not_made_again(sandbox):
     receipt = after_a_lost_answer(sandbox, create(), "POST", "/tickets")
     [stored] = sandbox.tickets()
     assert receipt.remote_id == stored["id"]
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200), httpx.Response(200, json={}), httpx.Response(503)])
+def test_an_answer_without_the_new_ticket_is_no_answer(connected, answer):
+    api = api_for(movidesk, connected(base_url="http://127.0.0.1:9"), rate=RateLimit(1000, 1))
+    with respx.mock(base_url="http://127.0.0.1:9") as router:
+        route = router.post("/tickets").mock(return_value=answer)
+        with pytest.raises(ApiError) as lost:
+            execute_action(create(contact=Contact(id="cli-77")), api)
+    assert lost.value.uncertain
+    assert lost.value.retry_after == 180
+    assert route.call_count == 1
 
 
 def test_a_ticket_that_a_lagging_replica_hides_is_found_later(sandbox_with):
