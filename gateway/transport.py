@@ -38,7 +38,11 @@ def http_client(*, allow_private: bool = False) -> httpx.Client:
 
     It knows no proxy, as the egress guard could not see past one; it follows no redirect and keeps no cookie.
     """
-    return _http_client(os.getpid(), allow_private)
+    client = _http_client(os.getpid(), allow_private)
+    if client.is_closed:
+        _http_client.cache_clear()
+        client = _http_client(os.getpid(), allow_private)
+    return client
 
 
 @lru_cache(maxsize=4)

@@ -201,6 +201,12 @@ def test_the_http_client_is_one_for_the_whole_process():
     assert http_client() is not http_client(allow_private=True)
 
 
+def test_a_closed_http_client_is_replaced():
+    closed = http_client()
+    closed.close()
+    assert not http_client().is_closed
+
+
 def test_private_targets_are_refused_unless_allowed(vendor, app):
     governor = LocalGovernor(RATE)
     client = ApiClient(CONNECTION, ApiSettings(vendor[1]), http=http_client(), governor=governor)
@@ -268,10 +274,10 @@ def test_the_vendors_own_explanation_wins(api):
     assert governor.take().wait == pytest.approx(7, abs=0.5)
 
 
-def test_a_broken_explanation_does_not_hide_the_status(api, capsys):
+def test_a_broken_explanation_does_not_hide_the_status(api, caplog):
     error = failure_of(lambda: api(explain=lambda answer: answer.body["errors"][0]).get("/status/422"))
     assert error.failure is ApiFailure.REFUSED
-    assert "explain_error failed" in capsys.readouterr().out
+    assert "explain_error failed" in caplog.text
 
 
 def test_a_conflict_does_not_hold_back_the_connection(api):
@@ -541,7 +547,8 @@ def test_every_try_is_traced_without_secrets(api, misbehave):
     first, second = (record.to_json() for record in client.calls)
     assert first | {"url": "", "seconds": 0} == {
         "at": "2026-03-02T12:00:00+00:00", "method": "PUT", "url": "",
-        "request": '{"note":"my token is [redacted]"}', "status": 500, "answer": '{"error":"misbehaving"}', "seconds": 0, "number": 1,
+        "request": '{"note":"my token is [redacted]"}', "status": 500, "answer": '{"error":"misbehaving"}',
+        "seconds": 0, "number": 1,
         "error": 'fake (acme/desk): PUT /echo answered 500: {"error":"misbehaving"}',
     }  # fmt: skip
     assert first["url"].endswith("/echo?token=[redacted]")

@@ -439,7 +439,7 @@ def mortal(monkeypatch) -> Iterator[tuple[ValkeyServer, Redis]]:
         server.stop()
 
 
-def test_without_redis_each_process_paces_itself_at_half_the_rate(mortal, capsys):
+def test_without_redis_each_process_paces_itself_at_half_the_rate(mortal, caplog):
     server, redis = mortal
     governor = Governor(redis, "acme:desk", RateLimit(10, 60))
     server.stop()
@@ -447,7 +447,7 @@ def test_without_redis_each_process_paces_itself_at_half_the_rate(mortal, capsys
     governor.record(Outcome.OK)
     assert grants == [1, 1, 1, 1, 1, 0, 0, 0]
     assert governor.state()["shared"] is False
-    assert capsys.readouterr().out.count("Redis is away") == 1
+    assert caplog.text.count("Redis is away") == 1
 
 
 def test_without_redis_what_was_granted_before_still_counts(mortal):
