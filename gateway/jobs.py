@@ -8,6 +8,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -69,9 +70,7 @@ class Worker:
                 return self.number
         except Exception:
             log.warning("worker_lock_lost", worker=self.number)
-            if self._session is not None:
-                self._session.invalidate()
-                self._session.close()
+            self.close()
         self.number = secrets.randbelow(2**31 - 1) + 1
         self._session = self.runtime.db.connect()
         self._session.execute(
@@ -79,6 +78,14 @@ class Worker:
         )
         self._session.rollback()
         return self.number
+
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._session is not None:
+            self._session.invalidate()
+            self._session.close()
+            self._session = None
 
 
 _worker: Worker | None = None
@@ -273,11 +280,7 @@ def release_stale_slots(redis: Redis) -> None:
 # --- the worker process -----------------------------------------------------------------------------------------
 
 
-class InProcessWorker(SimpleWorker):
-    """Runs jobs in this process: a job is a batch, and every call in it has a time-out."""
-
-
-def work(runtime: Runtime, stop_after: int | None = None) -> None:
+def work(runtime: Runtime) -> None:
     """Take jobs until SIGTERM; the job in hand is finished first. Comes back after Redis was away."""
     me = become_worker(runtime)
     stopping = threading.Event()
@@ -287,36 +290,42 @@ def work(runtime: Runtime, stop_after: int | None = None) -> None:
     while not stopping.is_set():
         try:
             me.alive()
-            _work_once(runtime, stopping, stop_after)
+            _worker_on(runtime, stopping).work(
+                logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN
+            )
         except Exception as error:
-            log.warning("worker_waits", error=str(error).splitlines()[0] if str(error) else repr(error))
-        if stop_after is not None:
-            return
+            log.warning("worker_waits", error=first_line(error))
         stopping.wait(1.0)
 
 
-def _work_once(runtime: Runtime, stopping: threading.Event, stop_after: int | None) -> None:
-    worker = InProcessWorker(
+def drain(runtime: Runtime) -> None:
+    """Do all that is queued now, in this process, and come back (for tests and tools)."""
+    with closing(become_worker(runtime)):
+        _worker_on(runtime, threading.Event()).work(burst=True, logging_level="WARNING")
+
+
+def _worker_on(runtime: Runtime, stopping: threading.Event) -> "InProcessWorker":
+    return InProcessWorker(
         [queue(runtime.redis, name) for name in QUEUES],
         connection=runtime.redis,
         serializer=JSONSerializer,
         name=f"gateway-{secrets.token_hex(6)}",
         default_result_ttl=0,
         log_job_description=False,
-    )
-    worker._install_signal_handlers = lambda: _on_signal(worker, stopping)
-    worker.work(
-        logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN, max_jobs=stop_after
+        stopping=stopping,
     )
 
 
-def _on_signal(worker: SimpleWorker, stopping: threading.Event) -> None:
-    def stop(number: int, frame: Any) -> None:
-        stopping.set()
-        worker.request_stop(number, frame)
+class InProcessWorker(SimpleWorker):
+    """Runs jobs in this process: a job is a batch, and every call in it has a time-out."""
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    def __init__(self, *args: Any, stopping: threading.Event, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stopping = stopping
+
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        self._stopping.set()
+        super().request_stop(signum, frame)
 
 
 class Sweep(CronJob):
@@ -347,3 +356,7 @@ def _keep_schedule(runtime: Runtime, stopping: threading.Event) -> None:
                 later.enqueue_scheduled_jobs()
         except RedisError as error:
             log.debug("schedule_waits", error=str(error))
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

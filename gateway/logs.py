@@ -22,7 +22,9 @@ def configure(form: str, level: str) -> None:
     renderer = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )  # the default one prints local variables, secrets among them
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

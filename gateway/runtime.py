@@ -66,7 +66,6 @@ class Runtime:
         )
 
     def close(self) -> None:
-        self.http.close()
         self.redis.close()
         self.db.dispose()
 

@@ -303,7 +303,8 @@ def _fields(payment: Payment, customer: Customer, facts: Facts) -> dict[str, JSO
         settings.reference_field: payment.reference or payment.id,
         settings.phone_field: next(iter(customer.phones), None),
     }
-    return {field: value for field, value in values.items() if field and value}
+    mapped = facts.mapped_fields.get(settings.connection, frozenset())  # the description tells the rest
+    return {field: value for field, value in values.items() if field in mapped and value}
 
 
 def _amount(payment: Payment, facts: Facts) -> str:

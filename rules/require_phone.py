@@ -53,6 +53,7 @@ INFO = RuleInfo(
         "field; where there is none, the ticket gets a private comment and a tag, and does not move on.",
     },
     enabled=True,
+    hears_ours=True,  # a CORE ticket that we opened ourselves needs a number as much as any other
 )
 
 TEXTS = {
@@ -93,6 +94,7 @@ REASONS = {
         "field": "há um telefone válido no campo {settings.phone_field}",
         "contact": "há um telefone válido no cadastro do contato",
         "text": "há um telefone válido no texto, e ele faltava no campo {settings.phone_field}",
+        "unmapped": "há um telefone válido no texto; a conexão não tem o campo {field} para guardá-lo",
         "filed": "o telefone do texto já foi enviado para o campo {settings.phone_field}",
         "mended": "a falta foi resolvida: {why}",
         "missing": "nenhum telefone convencional no campo {settings.phone_field}, no contato nem no texto",
@@ -109,6 +111,7 @@ REASONS = {
         "field": "there is a valid phone number in the field {settings.phone_field}",
         "contact": "there is a valid phone number in the contact's record",
         "text": "there is a valid phone number in the text, and the field {settings.phone_field} lacked it",
+        "unmapped": "there is a valid phone number in the text; the connection has no field {field} to keep it",
         "filed": "the phone number in the text was already sent to the field {settings.phone_field}",
         "mended": "mended: {why}",
         "missing": "no conventional phone number in the field {settings.phone_field}, contact or text",
@@ -199,6 +202,9 @@ def mended(ticket: Ticket, why: str, facts: Facts) -> Answers:
 
 def filed(ticket: Ticket, number: str, facts: Facts) -> Answers:
     fields = {facts.settings.phone_field: number}
+    if facts.settings.phone_field not in facts.mapped_fields.get(ticket.ref.connection, ()):
+        yield from mended(ticket, _why(facts, "unmapped", field=facts.settings.phone_field), facts)
+        return
     done = any(isinstance(action, SetFields) and action.fields == fields for action in _own_actions(facts))
     why = _why(facts, "filed" if done else "text")
     if not done:
@@ -228,7 +234,7 @@ def missing(event: TicketEvent, ticket: Ticket, texts: list[str], facts: Facts) 
 
 def _way_back(event: TicketEvent, ticket: Ticket, facts: Facts) -> SetStatus | Skip | None:
     """Out of a guarded status, if the event moved the ticket there and it is still there."""
-    if not isinstance(event, TicketStatusChanged):
+    if event.ours or not isinstance(event, TicketStatusChanged):
         return None
     names = {folded(name) for name in (event.new, event.new_remote) if name}
     if names.isdisjoint(map(folded, facts.settings.guard_statuses)):

@@ -45,6 +45,7 @@ class Facts:
     `ticket` is the ticket *as it will be* once all that we already decided is carried out, so a rule that looks
     before it acts never acts twice. `before` is what was known before this event. `linked` are the tickets tied
     to this ticket or to the customer. `past` are our own earlier actions on this ticket, oldest first.
+    `connections` maps the tenant's connections to their vendors, `mapped_fields` to the custom fields they have.
     """
 
     tenant: Tenant
@@ -61,6 +62,7 @@ class Facts:
     past: tuple[Past, ...] = ()
     calendar: Calendar = field(default_factory=Calendar)
     connections: Mapping[str, str] = field(default_factory=dict)
+    mapped_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     collectable: bool = True
 
     def full_ticket(self) -> Ticket:

@@ -288,6 +288,7 @@ class Batch:
             past=past,
             calendar=company.calendar,
             connections=company.vendors,
+            mapped_fields=company.mapped_fields,
             collectable=self._collectable(row, connection),
         )
 
@@ -329,7 +330,7 @@ def event_id(event: Event) -> UUID:
 
 def rules_of(runtime: Runtime, disabled: frozenset[str]) -> Iterator[tuple[str, Callable[..., Any], tuple[str, ...]]]:
     """The rules to ask, in the order they are listed: name, function, and the arguments it takes."""
-    for impl in reversed(of_tenant(runtime.registry.pm, disabled).get_hookimpls()):
+    for impl in of_tenant(runtime.registry.pm, disabled).get_hookimpls():
         yield rule_name(impl.plugin_name), impl.function, impl.argnames
 
 

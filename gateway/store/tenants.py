@@ -49,6 +49,11 @@ class Company:
         return {name: connection.vendor for name, connection in self.connections.items()}
 
     @property
+    def mapped_fields(self) -> Mapping[str, frozenset[str]]:
+        """Connection names and our names of the custom fields that they have."""
+        return {name: frozenset(c.settings.custom_fields) for name, c in self.connections.items()}
+
+    @property
     def disabled(self) -> frozenset[str]:
         return frozenset(name for name, choice in self.rules.items() if not choice.enabled or choice.error)
 

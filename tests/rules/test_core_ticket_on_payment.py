@@ -55,6 +55,7 @@ def facts(*linked: Ticket, locale: str = "pt-BR", **changes: Any) -> Facts:
         "customer": CUSTOMER,
         "settings": settings(),
         "connections": {"desk": "movidesk", "chat": "intercom"},
+        "mapped_fields": {"desk": frozenset({"plan", "amount", "payment_reference", "phone", "plano", "ref"})},
     }
     return Facts(
         tenant=Tenant(id="acme", name="Acme", locale=locale), now=NOW, linked=linked, **{**known, **changes}
@@ -150,6 +151,12 @@ def test_plan_and_products_may_be_known_of_the_customer():
     (create, *_) = confirmed(facts(customer=customer), plan=None, products=())
     assert create.custom_fields["plan"] == "Básico"
     assert "Plano: Básico\nProdutos: RH" in create.description
+
+
+def test_only_fields_that_the_desk_has_are_filled_and_the_description_tells_the_rest():
+    (create, *_) = confirmed(facts(mapped_fields={"desk": frozenset({"plan"})}))
+    assert create.custom_fields == {"plan": "Pro"}
+    assert "deal-1234" in create.description
 
 
 def test_the_names_of_fields_are_the_tenants_and_an_empty_one_fills_nothing():

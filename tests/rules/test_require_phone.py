@@ -53,7 +53,10 @@ def ticket(**fields: Any) -> Ticket:
 
 def facts(known: Ticket | None = None, **given_facts: Any) -> Facts:
     settings = rule.Settings(**given_facts.pop("settings", {}))
-    defaults = {"tenant": PORTUGUESE, "now": NOW, "complete": True, "settings": settings}
+    mapped = {REF.connection: frozenset({"phone", "telefone"})}
+    defaults = {
+        "tenant": PORTUGUESE, "now": NOW, "complete": True, "settings": settings, "mapped_fields": mapped,
+    }  # fmt: skip
     return Facts(**{**defaults, "ticket": known, **given_facts})
 
 
@@ -524,7 +527,7 @@ def test_every_reason_exists_in_both_languages():
 
 def test_the_rule_is_on_by_default_and_its_settings_are_a_form_that_refuses_what_it_does_not_know():
     assert rule.INFO.enabled
-    assert not rule.INFO.hears_ours
+    assert rule.INFO.hears_ours
     assert rule.Settings.model_validate(rule.Settings().model_dump(mode="json")) == rule.Settings()
     with pytest.raises(ValidationError):
         rule.Settings(fone="phone")
@@ -535,3 +538,10 @@ def test_the_rule_is_on_by_default_and_its_settings_are_a_form_that_refuses_what
 def test_work_does_not_depend_on_when_it_is_done():
     later = facts(ticket(), now=NOW + timedelta(days=400))
     assert answers(about(TicketUpdated, ticket()), later) == looked(ticket())
+
+
+def test_a_number_in_the_text_is_enough_where_the_desk_has_no_field_for_it():
+    known = ticket(description=f"Ligar para {FIXED}", tags=frozenset({"core", "sem-telefone"}))
+    answers = looked(known, mapped_fields={})
+    assert kinds(answers) == ["RemoveTags"]
+    assert "phone" in answers[0].reason
