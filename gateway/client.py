@@ -161,7 +161,7 @@ class ApiClient:
                 headers={**self._headers, **keyed, **(headers or {})},
                 timeout=self._timeout,
             )
-        except (httpx.InvalidURL, UnicodeError) as error:
+        except (httpx.InvalidURL, ValueError) as error:
             raise self._error(ApiFailure.REFUSED, f"{method} {path}: {error}") from None
         again = repeatable if repeatable is not None else method in READS or idempotency_key is not None
         call = _Call(request, path.partition("?")[0], again)

@@ -192,6 +192,29 @@ def test_an_id_cannot_choose_another_endpoint(api, app, id_):
     assert not app.calls
 
 
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/a\x00b", {}),
+        ("/echo", {"headers": {"X-Note": "two\r\nlines"}}),
+        ("/echo", {"headers": {"X-Note": "não"}}),
+        ("/echo", {"json": {"hours": float("nan")}}),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_and_spends_nothing(api, app, path, more):
+    governor = LocalGovernor(RATE)
+    error = failure_of(lambda: api(governor=governor).call("POST", path, **more))
+    assert (error.failure, error.uncertain) == (ApiFailure.REFUSED, False)
+    assert governor.state()["used"] == 0
+    assert not app.calls
+
+
+@pytest.mark.parametrize("base_url", ["ftp://desk.example", "http://desk.example:port", "desk.example"])
+def test_a_senseless_base_url_is_refused(api, base_url):
+    error = failure_of(lambda: api(base_url=base_url).get("/echo"))
+    assert error.failure is ApiFailure.REFUSED
+
+
 def test_one_tenants_cookies_are_not_sent_for_the_next(api):
     assert [api().get("/cookie").text for _ in range(2)] == ["none", "none"]
 
