@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ DO $$ DECLARE start timestamptz := clock_timestamp();
 BEGIN WHILE clock_timestamp() < start + '60 s' LOOP END LOOP; END $$
 """
 
+Command = Callable[[Path], "subprocess.Popen[str]"]
+
 
 def settings(data_dir: Path, **more: Any) -> Settings:
     return Settings(**({"data_dir": data_dir, "database_url": "", "redis_url": "", "secret_keys": ()} | more))
@@ -79,19 +81,25 @@ def postmaster(data_dir: Path) -> int:
     return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
+def own_name() -> str:
+    """Tests share a data dir, for the sake of time; what they write bears their name."""
+    return os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+
+
 def write(found: Stores, value: str) -> None:
     with psycopg.connect(found.database_url) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS kept (value text)")
-        connection.execute("INSERT INTO kept VALUES (%s)", [value])
+        connection.execute("SELECT pg_advisory_xact_lock(1)")
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (test text, value text)")
+        connection.execute("INSERT INTO kept VALUES (%s, %s)", [own_name(), value])
     with redis.Redis.from_url(found.redis_url) as client:
-        client.rpush("kept", value)
+        client.rpush(own_name(), value)
 
 
 def read(found: Stores) -> tuple[list[str], list[str]]:
     with psycopg.connect(found.database_url) as connection:
-        rows = [value for (value,) in connection.execute("SELECT value FROM kept").fetchall()]
+        rows = connection.execute("SELECT value FROM kept WHERE test = %s", [own_name()]).fetchall()
     with redis.Redis.from_url(found.redis_url, decode_responses=True) as client:
-        return rows, client.lrange("kept", 0, -1)
+        return [value for (value,) in rows], client.lrange(own_name(), 0, -1)
 
 
 def readable(found: Stores) -> Any:
@@ -101,26 +109,54 @@ def readable(found: Stores) -> Any:
         return None
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data dir; at the end nothing may run there any more."""
-    path = tmp_path / ".gateway"
-    yield path
-    left = processes(path)
-    for process in left:
-        process.kill()
-    assert left == []
+@contextmanager
+def open_dir() -> Iterator[Path]:
+    # Not below pytest's own directory: each session of root closes that one to the servers' user again.
+    path = Path(tempfile.mkdtemp(prefix="gateway-test-"))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def shared_dir() -> Iterator[Path]:
+    with open_dir() as parent:
+        yield parent / ".gateway"
 
 
 @pytest.fixture
-def command(data_dir: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """command() starts another `gateway` command on this data dir; `used(it)` waits for its stores."""
+def data_dir(shared_dir: Path) -> Iterator[Path]:
+    """A data dir that other tests use too; at the end nothing may run there any more."""
+    yield shared_dir
+    assert_nothing_runs(shared_dir)
+
+
+@pytest.fixture
+def new_dir() -> Iterator[Path]:
+    """A data dir that does not exist yet; at the end nothing may run there any more."""
+    with open_dir() as parent:
+        yield parent / ".gateway"
+        assert_nothing_runs(parent / ".gateway")
+
+
+def assert_nothing_runs(path: Path) -> None:
+    try:
+        until(lambda: not processes(path))
+    finally:
+        kill_all(path)
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """command(data_dir) starts another `gateway` command; `used(it)` waits for its stores."""
     started = []
 
-    def start(code: str = COMMAND, **environment: str) -> "subprocess.Popen[str]":
+    def start(data_dir: Path) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=os.environ | {"GATEWAY_DATA_DIR": str(data_dir)} | environment,
+            [sys.executable, "-c", COMMAND],
+            env=os.environ | {"GATEWAY_DATA_DIR": str(data_dir)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -133,7 +169,6 @@ def command(data_dir: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     for process in started:
         with process:  # closes its stdin
             pass
-    until(lambda: not processes(data_dir))
 
 
 def used(process: "subprocess.Popen[str]") -> Stores:
@@ -149,21 +184,21 @@ def end(process: "subprocess.Popen[str]") -> None:
     assert process.wait(20) == 0
 
 
-def test_what_was_written_is_there_after_a_restart_and_nothing_runs_in_between(data_dir: Path) -> None:
-    with stores(settings(data_dir)) as found:
+def test_what_was_written_is_there_after_a_restart_and_nothing_runs_in_between(new_dir: Path) -> None:
+    with stores(settings(new_dir)) as found:
         write(found, "São Paulo")
-        assert processes(data_dir, "keeper")
-        assert processes(data_dir, "postgres")
-        assert processes(data_dir, "valkey")
-    assert processes(data_dir) == []
-    assert not (data_dir / "run.json").exists()
-    with stores(settings(data_dir)) as again:
+        assert processes(new_dir, "keeper")
+        assert processes(new_dir, "postgres")
+        assert processes(new_dir, "valkey")
+    assert processes(new_dir) == []
+    assert not (new_dir / "run.json").exists()
+    with stores(settings(new_dir)) as again:
         assert again == found
         assert read(again) == (["São Paulo"], ["São Paulo"])
 
 
-def test_the_servers_are_durable_private_and_small(data_dir: Path) -> None:
-    with stores(settings(data_dir)) as found:
+def test_the_servers_are_durable_private_and_small(new_dir: Path) -> None:
+    with stores(settings(new_dir)) as found:
         check_database(found.database_url)
         with psycopg.connect(found.database_url) as connection:
             shown = {
@@ -178,8 +213,8 @@ def test_the_servers_are_durable_private_and_small(data_dir: Path) -> None:
             }
         with redis.Redis.from_url(found.redis_url, decode_responses=True) as client:
             config = client.config_get("*")
-        assert stat.S_IMODE((data_dir / "run").stat().st_mode) == 0o700
-        assert stat.S_IMODE((data_dir / "run.json").stat().st_mode) == 0o600
+        assert stat.S_IMODE((new_dir / "run").stat().st_mode) == 0o700
+        assert stat.S_IMODE((new_dir / "run.json").stat().st_mode) == 0o600
         assert [level for level, _ in check_redis(found.redis_url)] == ["ok"]
     assert shown == {
         "fsync": "on",
@@ -197,18 +232,17 @@ def kill_postgres(data_dir: Path) -> None:
 
 
 def kill_valkey(data_dir: Path) -> None:
-    for process in processes(data_dir, "valkey"):
-        process.kill()
+    kill_all(data_dir, "valkey")
 
 
 def kill_keeper(data_dir: Path) -> None:
-    for process in processes(data_dir, "keeper"):
-        process.kill()
+    kill_all(data_dir, "keeper")
 
 
-def kill_all(data_dir: Path) -> None:
-    for process in processes(data_dir):
-        process.kill()
+def kill_all(data_dir: Path, kind: str = "") -> None:
+    for process in processes(data_dir, kind):
+        with suppress(psutil.NoSuchProcess):  # its parent's death was enough
+            process.kill()
 
 
 @pytest.mark.parametrize("kill", [kill_postgres, kill_valkey, kill_keeper, kill_all])
@@ -241,10 +275,8 @@ def test_a_busy_session_does_not_keep_a_killed_postgres_from_coming_back(data_di
         assert read(found)[0] == ["before"]
 
 
-def test_kill_9_of_everything_loses_nothing(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    owner = command()
+def test_kill_9_of_everything_loses_nothing(data_dir: Path, command: Command) -> None:
+    owner = command(data_dir)
     write(used(owner), "before")
     owner.kill()
     kill_all(data_dir)
@@ -253,10 +285,8 @@ def test_kill_9_of_everything_loses_nothing(
         assert read(found) == (["before"], ["before"])
 
 
-def test_kill_9_of_the_command_ends_its_servers(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    owner = command()
+def test_kill_9_of_the_command_ends_its_servers(data_dir: Path, command: Command) -> None:
+    owner = command(data_dir)
     used(owner)
     owner.kill()
     until(lambda: not processes(data_dir))
@@ -294,10 +324,8 @@ def test_a_server_left_behind_is_ended_before_its_files_are_opened_again(data_di
         assert read(found) == (["before"], ["before"])
 
 
-def test_a_second_command_uses_the_servers_that_run(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    first, second = command(), command()
+def test_a_second_command_uses_the_servers_that_run(data_dir: Path, command: Command) -> None:
+    first, second = command(data_dir), command(data_dir)
     assert used(first) == used(second)
     before = {process.pid for process in processes(data_dir, "keeper")}
     assert len(before) == 1
@@ -313,12 +341,10 @@ def test_a_second_command_uses_the_servers_that_run(
     until(lambda: not processes(data_dir))
 
 
-def test_the_servers_stay_until_the_last_command_has_ended(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    first = command()
+def test_the_servers_stay_until_the_last_command_has_ended(data_dir: Path, command: Command) -> None:
+    first = command(data_dir)
     used(first)
-    second = command()
+    second = command(data_dir)
     found = used(second)
     end(first)
     write(found, "still there")
@@ -328,11 +354,11 @@ def test_the_servers_stay_until_the_last_command_has_ended(
 
 
 def test_a_second_command_takes_over_when_the_first_is_killed_with_its_keeper(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
+    data_dir: Path, command: Command
 ) -> None:
-    first = command()
+    first = command(data_dir)
     write(used(first), "before")
-    second = command()
+    second = command(data_dir)
     found = used(second)
     first.kill()
     kill_all(data_dir)
@@ -340,17 +366,15 @@ def test_a_second_command_takes_over_when_the_first_is_killed_with_its_keeper(
     assert read(found) == (["before"], ["before"])
 
 
-def test_commands_started_at_once_share_one_database(
-    data_dir: Path, command: Callable[..., "subprocess.Popen[str]"]
-) -> None:
-    started = [command() for _ in range(4)]
+def test_commands_started_at_once_share_one_database(new_dir: Path, command: Command) -> None:
+    started = [command(new_dir) for _ in range(4)]
     found = {used(process) for process in started}
     assert len(found) == 1
-    assert len(processes(data_dir, "keeper")) == 1
+    assert len(processes(new_dir, "keeper")) == 1
     for process in started:
         end(process)
         if process is not started[-1]:
-            assert until(lambda: processes(data_dir, "postgres"))
+            assert until(lambda: processes(new_dir, "postgres"))
 
 
 def test_commands_one_after_another_never_meet_stopping_servers(data_dir: Path) -> None:
@@ -378,21 +402,21 @@ def test_only_what_is_missing_is_started(data_dir: Path) -> None:
             pass
 
 
-def test_named_servers_are_used_as_they_are_and_nothing_is_started(data_dir: Path) -> None:
+def test_named_servers_are_used_as_they_are_and_nothing_is_started(new_dir: Path) -> None:
     urls = {"database_url": "postgresql://db.example/gateway", "redis_url": "redis://redis.example/0"}
-    with stores(settings(data_dir, **urls)) as found:
+    with stores(settings(new_dir, **urls)) as found:
         assert found == Stores(**urls)
-    assert not data_dir.exists()
+    assert not new_dir.exists()
 
 
-def test_a_long_data_dir_gets_its_sockets_elsewhere(tmp_path: Path) -> None:
-    data_dir = tmp_path / ("a very long, but welcome name " * 4) / ".gateway"
-    with stores(settings(data_dir)) as found:
+def test_a_long_new_dir_gets_its_sockets_elsewhere(new_dir: Path) -> None:
+    new_dir = new_dir / ("a very long, but welcome name " * 4)
+    with stores(settings(new_dir)) as found:
         write(found, "x")
         sockets = Path(redis.connection.parse_url(found.redis_url)["path"]).parent
         assert len(str(sockets / ".s.PGSQL.5432")) < 100
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
-    assert processes(data_dir) == []
+    assert processes(new_dir) == []
     sockets.rmdir()
 
 
@@ -435,11 +459,11 @@ def test_the_keeper_ends_cleanly_on_a_signal(data_dir: Path, number: int) -> Non
     assert "database system is shut down" in (data_dir / "postgres.log").read_text()
 
 
-def test_a_database_that_cannot_be_opened_is_one_line_with_the_reason_and_a_way_out(data_dir: Path) -> None:
-    with stores(settings(data_dir)):
+def test_a_database_that_cannot_be_opened_is_one_line_with_the_reason_and_a_way_out(new_dir: Path) -> None:
+    with stores(settings(new_dir)):
         pass
-    (data_dir / "postgres" / "global" / "pg_control").unlink()
-    with pytest.raises(GatewayError) as failure, stores(settings(data_dir)):
+    (new_dir / "postgres" / "global" / "pg_control").unlink()
+    with pytest.raises(GatewayError) as failure, stores(settings(new_dir)):
         pass
     text = str(failure.value)
     assert text.startswith("PostgreSQL does not start: ")
@@ -448,10 +472,10 @@ def test_a_database_that_cannot_be_opened_is_one_line_with_the_reason_and_a_way_
     assert text.endswith("set GATEWAY_DATABASE_URL and GATEWAY_REDIS_URL.")
 
 
-def test_a_database_of_a_version_that_is_not_embedded_is_refused(data_dir: Path) -> None:
-    (data_dir / "postgres").mkdir(parents=True)
-    (data_dir / "postgres" / "PG_VERSION").write_text("12\n")
-    with pytest.raises(GatewayError, match="was made by PostgreSQL 12"), stores(settings(data_dir)):
+def test_a_database_of_a_version_that_is_not_embedded_is_refused(new_dir: Path) -> None:
+    (new_dir / "postgres").mkdir(parents=True)
+    (new_dir / "postgres" / "PG_VERSION").write_text("12\n")
+    with pytest.raises(GatewayError, match="was made by PostgreSQL 12"), stores(settings(new_dir)):
         pass
 
 
@@ -469,12 +493,12 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_where_the_servers_cannot_run_the_message_names_both_variables(data_dir: Path, case: str) -> None:
+def test_where_the_servers_cannot_run_the_message_names_both_variables(new_dir: Path, case: str) -> None:
     keeper = subprocess.run(
         [
             sys.executable,
             "-c",
-            f"{UNUSABLE[case]}; from gateway.keeper import main; main({[str(data_dir)]!r})",
+            f"{UNUSABLE[case]}; from gateway.keeper import main; main({[str(new_dir)]!r})",
         ],
         capture_output=True,
         text=True,
@@ -485,9 +509,9 @@ def test_where_the_servers_cannot_run_the_message_names_both_variables(data_dir:
     assert said.endswith("set GATEWAY_DATABASE_URL and GATEWAY_REDIS_URL.")
 
 
-def test_a_platform_without_posix_is_told_the_same(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_posix_is_told_the_same(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded.os, "name", "nt")
-    wanted = settings(data_dir)
+    wanted = settings(new_dir)
     with pytest.raises(GatewayError, match="set GATEWAY_DATABASE_URL and GATEWAY_REDIS_URL"), stores(wanted):
         pass
 
@@ -643,8 +667,8 @@ def test_a_redis_that_is_missing_is_one_line_without_the_password(url: str, text
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    with stores(settings(tmp_path_factory.mktemp("stores") / ".gateway")) as found:
+def running() -> Iterator[Stores]:
+    with open_dir() as parent, stores(settings(parent / ".gateway")) as found:
         yield found
 
 
