@@ -27,7 +27,7 @@ from gateway.store.tenants import Company, Configuration
 
 from .convert import convert
 from .ledger import Ledger
-from .world import Known, World, learned
+from .world import NOTHING, Aside, Known, World, learned
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +103,18 @@ def _one_by_one(
     return outcome
 
 
+def rehearse(
+    runtime: Runtime, db: Database, configuration: Configuration, row: Row[Any],
+    remembered: Sequence[Event] = (), aside: Aside = NOTHING,
+) -> list[tuple[Event, list[Decision]]]:  # fmt: skip
+    """What this delivery would lead to by `configuration` and the present facts. Reads only, writes nothing.
+
+    `remembered` are the events that it told when it was decided: what the ticket took in then is no news to a
+    converter now. Raises GatewayError when it cannot be converted, CollectFirst when a rule needs more.
+    """
+    return Batch(runtime, db, configuration, aside).rehearse(row, remembered)
+
+
 def _plain(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else 'no message'}"
@@ -111,12 +123,14 @@ def _plain(error: Exception) -> str:
 class Batch:
     """Deliveries decided together: one world, one write."""
 
-    def __init__(self, runtime: Runtime, db: Database, configuration: Configuration) -> None:
+    def __init__(
+        self, runtime: Runtime, db: Database, configuration: Configuration, aside: Aside = NOTHING
+    ) -> None:
         self.runtime = runtime
         self.db = db
         self.configuration = configuration
         self.now = runtime.clock()
-        self.world = World(db)
+        self.world = World(db, aside)
         self.ledger = Ledger(self.now, runtime.settings.action_budget)
         self.outcome = Outcome()
         self._held: set[Lane] = set()
@@ -135,6 +149,27 @@ class Batch:
         self.outcome.execute = self.ledger.sendable
         self.outcome.raised = self.ledger.raised
         return self.outcome
+
+    def rehearse(self, row: Row[Any], remembered: Sequence[Event]) -> list[tuple[Event, list[Decision]]]:
+        """The same questions as in `run`, of one delivery, whether its facts are known or not."""
+        items = self._taken_in(self._retold(row, remembered))
+        self._meet_customers(items)
+        self._gather(items)
+        company = self.configuration.companies.get(row.tenant)
+        answers = [(item, self._ask(row, item, company) if company else []) for item in items]
+        return [(item.event, decisions) for item, decisions in answers]
+
+    def _retold(self, row: Row[Any], remembered: Sequence[Event]) -> list[Event]:
+        """Converted anew; but a reading, which tells by what it changed, only as it was told then."""
+        if row.collected is not None and remembered:
+            return list(remembered)
+        ref = TicketRef(row.connection, row.subject or "")
+        self.world.need_tickets([(row.tenant, ref)] if row.subject else [])
+        known = self.world.tickets.get((row.tenant, ref))
+        connection = self.configuration.connection(row.tenant, row.connection)
+        found = convert(self.runtime.registry, row, known.snapshot if known else None, connection)
+        facts = {event.id for event in found}
+        return [*(event for event in remembered if event.id not in facts), *found]
 
     # --- what was said ---
 
@@ -158,6 +193,9 @@ class Batch:
             deliveries.park(self.db, [row.id], str(error), self.now)
             self.outcome.parked += 1
             return None
+        return self._taken_in(found)
+
+    def _taken_in(self, found: Sequence[Event]) -> list[Told]:
         self.world.need_tickets((event.tenant, ref) for event in found if (ref := _ref(event)) is not None)
         return [self._applied(event) for event in found]
 

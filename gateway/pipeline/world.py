@@ -63,11 +63,23 @@ def _by_time(comments: dict[str, Comment]) -> tuple[Comment, ...]:
     return (*(c for c in comments.values() if c.created_at is None), *dated)
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a rehearsal must not see: our actions, by id, and links, by (tenant, source, target)."""
+
+    actions: frozenset[str] = frozenset()
+    links: frozenset[tuple[str, str, str]] = frozenset()
+
+
+NOTHING = Aside()
+
+
 @dataclass(slots=True)
 class World:
     """The part of the store that one batch looks at and changes. Every read is one query for the whole batch."""
 
     db: Database
+    aside: Aside = NOTHING
     tickets: dict[Key, Known] = field(default_factory=dict)
     past: dict[Key, list[Past]] = field(default_factory=dict)
     links: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -81,7 +93,8 @@ class World:
         self._asked |= new
         rows = tickets.load(self.db, new)
         comments = tickets.load_comments(self.db, rows)
-        self.past.update(actions.load_past(self.db, new))
+        for key, past in actions.load_past(self.db, new).items():
+            self.past[key] = [entry for entry in past if entry.action.id not in self.aside.actions]
         for key, row in rows.items():
             self.tickets[key] = Known(
                 tickets.parsed(row), comments.get(key, ()), row.complete, row.updated_at or None
@@ -109,7 +122,7 @@ class World:
         wanted = {(tenant, name) for tenant, name in names if ("links", tenant, name) not in self._asked}
         self._asked |= {("links", tenant, name) for tenant, name in wanted}
         found = set()
-        for tenant, source, target in tickets.load_links(self.db, wanted):
+        for tenant, source, target in set(tickets.load_links(self.db, wanted)) - self.aside.links:
             self.tie(tenant, source, target)
             found |= {(tenant, source), (tenant, target)}
         return found - wanted
