@@ -109,11 +109,13 @@ def read_snapshot(
     ref = TicketRef(connection.name, str(source["id"]))
     ticket = read_ticket(source, ref, users, before.ticket if before else None, connection.settings)
     comments = tuple(_read_comment(comment, users) for comment in collected.get("comments") or ())
-    return Snapshot(ticket=ticket.model_copy(update=_heard(comments)), comments=comments)
+    heard = _heard(comments, connection.settings.own_ids())
+    return Snapshot(ticket=ticket.model_copy(update=heard), comments=comments)
 
 
-def _heard(comments: Iterable[Comment]) -> dict[str, Any]:
-    public = [c for c in comments if not c.is_private and c.created_at and c.author]
+def _heard(comments: Iterable[Comment], own_ids: frozenset[str]) -> dict[str, Any]:
+    """Who was heard when. What we wrote ourselves is no agent's answer."""
+    public = [c for c in comments if not c.is_private and c.author and c.author.id not in own_ids]
     by_agents = [c.created_at for c in public if c.author and c.author.is_agent]
     by_customers = [c.created_at for c in public if c.author and c.author.is_agent is False]
     return {

@@ -161,6 +161,7 @@ class Notice:
     snapshot: Snapshot | None
     before: Ticket | None
     fields: Mapping[str, str]
+    own_ids: frozenset[str]
 
     @property
     def ticket_id(self) -> str:
@@ -201,7 +202,8 @@ def _told(
         now = {CURRENT[action]: change["current"]} if action in CURRENT and "current" in change else {}
         told = read_ticket({**detail, **now}, ref, users, old, connection.settings)
         fields = field_names(connection.settings)
-        notice = Notice(body["id"], action, change, at, actor, told, snapshot, old, fields)
+        own_ids = connection.settings.own_ids()
+        notice = Notice(body["id"], action, change, at, actor, told, snapshot, old, fields, own_ids)
         return OWN_EVENTS.get(action, _updated)(notice)
     if resource == "user" and action in CONTACT_CHANGES and not is_staff(detail):
         contact = _contact(detail, change, action)
@@ -244,20 +246,21 @@ def _commented(notice: Notice, comment: Comment) -> CommentCreated:
     return notice.event(
         CommentCreated,
         f"comment@{comment.id}:{notice.ticket_id}",
-        told=_heard(comment, notice.before),
+        told=_heard(comment, notice),
         occurred_at=comment.created_at or notice.at,
         actor=comment.author or notice.actor,
         comment=comment,
     )
 
 
-def _heard(comment: Comment, before: Ticket | None) -> dict[str, Any]:
+def _heard(comment: Comment, notice: Notice) -> dict[str, Any]:
     """Who spoke last, as one more comment tells it; who spoke first only where all earlier ones are known."""
-    if comment.is_private or comment.author is None or comment.author.is_agent is None:
+    author = comment.author
+    if comment.is_private or author is None or author.is_agent is None or author.id in notice.own_ids:
         return {}
-    if not comment.author.is_agent:
+    if not author.is_agent:
         return {"last_customer_comment_at": comment.created_at}
-    known = before.known() if before else {}
+    known = notice.before.known() if notice.before else {}
     first = known.get("first_agent_comment_at", comment) is None
     return {
         "last_agent_comment_at": comment.created_at,

@@ -113,7 +113,10 @@ def find_effect(action: Action, api: ApiClient) -> Receipt | None:
 
 
 def _create(action: CreateTicket, api: ApiClient, settings: "Settings") -> Receipt:
-    """The idempotency key is kept for two hours; `external_id` finds the ticket after that too."""
+    """The idempotency key is kept for two hours; `external_id` finds the ticket after that too.
+
+    The submitter becomes the author of the first comment: it is ours, and comes back recognised as ours.
+    """
     ticket: dict[str, JSON] = {
         "subject": action.subject,
         "comment": {_body_key(action.is_html): action.description, "public": True},
@@ -124,6 +127,7 @@ def _create(action: CreateTicket, api: ApiClient, settings: "Settings") -> Recei
         "group_id": _group(action.team, settings),
         **_assignee(action.assignee),
         **_requester(action.contact, api, settings),
+        "submitter_id": int(settings.user_id) if settings.user_id else None,
         "custom_fields": _custom_fields(action.custom_fields, settings),
     }
     sent = {name: value for name, value in ticket.items() if value not in (None, [])}

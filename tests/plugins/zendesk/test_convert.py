@@ -111,6 +111,17 @@ def test_an_agents_first_comment_is_known_as_such_where_all_earlier_ones_are(onl
     assert "first_agent_comment_at" not in only("comment_added", event=said).ticket.model_fields_set
 
 
+def test_what_we_wrote_ourselves_is_no_agents_answer(only, collected, connection):
+    author = {"id": "90001", "is_staff": True, "name": "Gateway"}
+    event = only(
+        "comment_added", event={"comment": {"id": "1", "body": "Hi", "is_public": True, "author": author}}
+    )
+    assert "last_agent_comment_at" not in event.ticket.model_fields_set
+    collected["users"].append({"id": 90001, "name": "Gateway", "role": "admin"})
+    collected["comments"][3]["author_id"] = 90001
+    assert read_snapshot(collected, None, connection).ticket.last_agent_comment_at is None
+
+
 def test_a_status_change_has_both_sides_in_both_words(only):
     event = only("status_changed")
     assert isinstance(event, TicketStatusChanged)

@@ -152,6 +152,13 @@ def test_a_ticket_is_created_with_all_that_was_asked_for(desk):
     assert desk.ticket(ref)["external_id"] == "act-1"
 
 
+def test_the_first_comment_is_ours_and_no_agents_answer(desk):
+    read = desk.snapshot(TicketRef("zd", desk.do(create()).remote_id))
+    assert read.comments[0].author.id == "90001"
+    assert read.ticket.first_agent_comment_at is None
+    assert read.ticket.contact.email == "ana@customer.example"
+
+
 def test_html_stays_html(desk):
     receipt = desk.do(create(description="<p>Olá <b>Ana</b></p>", is_html=True))
     first = desk.snapshot(TicketRef("zd", receipt.remote_id)).comments[0]
