@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 DECIDE, COLLECT, EXECUTE, UPKEEP = QUEUES = ("decide", "collect", "execute", "upkeep")
 DECIDE_BATCH = 50
 TIMEOUT = 180
+WORKER_TTL = 60
+"""Seconds: a worker asks for jobs anew at least this often, so a dead socket does not keep it silent."""
 SWEEP_SECONDS = 5
 GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
@@ -306,9 +308,10 @@ def drain(runtime: Runtime) -> None:
 
 def _worker_on(runtime: Runtime, stopping: threading.Event) -> "InProcessWorker":
     return InProcessWorker(
-        [queue(runtime.redis, name) for name in QUEUES],
-        connection=runtime.redis,
+        [queue(runtime.queues, name) for name in QUEUES],
+        connection=runtime.queues,
         serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL,
         name=f"gateway-{secrets.token_hex(6)}",
         default_result_ttl=0,
         log_job_description=False,

@@ -25,11 +25,15 @@ from gateway.store.tenants import Directory
 
 @dataclass(slots=True, eq=False)
 class Runtime:
-    """Built once per process; everything in it may be used from several threads."""
+    """Built once per process; everything in it may be used from several threads.
+
+    `redis` gives up soon; `queues` is for workers, which wait on it for jobs.
+    """
 
     settings: Settings
     db: Engine
     redis: Redis
+    queues: Redis
     registry: Registry
     keyring: Keyring
     directory: Directory
@@ -67,12 +71,13 @@ class Runtime:
 
     def close(self) -> None:
         self.redis.close()
+        self.queues.close()
         self.db.dispose()
 
 
-def connect_redis(url: str) -> Redis:
+def connect_redis(url: str, *, patience: float | None = 2.0) -> Redis:
     """Fails fast: the row in PostgreSQL is the truth, so nothing waits long for Redis."""
-    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=patience, retry=Retry(NoBackoff(), 0))
 
 
 def start(settings: Settings, database_url: str, redis_url: str, keys: tuple[str, ...]) -> Runtime:
@@ -83,6 +88,7 @@ def start(settings: Settings, database_url: str, redis_url: str, keys: tuple[str
         settings=settings,
         db=database.engine(database_url),
         redis=connect_redis(redis_url),
+        queues=connect_redis(redis_url, patience=None),
         registry=plugins,
         keyring=keyring,
         directory=Directory(plugins, keyring),
