@@ -74,6 +74,23 @@ def test_custom_fields_have_our_names_and_the_others_their_ids(events_of):
     assert ticket.remote_fields["serviceFirstLevel"] == "Faturamento"
 
 
+@pytest.mark.parametrize("mapped_first", [True, False])
+def test_a_field_shown_by_two_rules_is_read_from_the_mapped_one(fixture, connection, mapped_first):
+    collected = fixture("ticket_created")["collected"]
+    other = {
+        "customFieldId": 13485,
+        "customFieldRuleId": 9,
+        "line": 1,
+        "value": "de outra regra",
+        "items": [],
+    }
+    values = collected["ticket"]["customFieldValues"]
+    values.insert(len(values) if mapped_first else 0, other)
+    assert convert.snapshot(collected, connection).ticket.custom_fields["phone"] == "(11) 3555-0199"
+    values[:] = [other]
+    assert convert.snapshot(collected, connection).ticket.custom_fields["phone"] == "de outra regra"
+
+
 def test_a_public_reply_is_one_new_comment(events_of):
     [event] = events_of("comment_public")
     comment = event.comment
