@@ -13,15 +13,19 @@ from sqlalchemy import Connection, Row, case, func, insert, or_, select, text, t
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 
-from gateway.model.action import parse_action
+from gateway.model.action import CreateTicket, parse_action
+from gateway.model.expected import planned
 from gateway.model.facts import Past
 from gateway.model.ticket import TicketRef
 
 from .tables import actions, attempts, incidents
-from .tickets import Key
+from .tickets import Key, save_planned
 
 LIVING = 7_273
 """Class of the advisory locks that workers hold for as long as they live."""
+
+STOPPED = ("dead", "held", "unsupported")
+"""States that only a person ends."""
 
 MAX_PAST = 200
 """Of each ticket's earlier actions, so many of the newest are facts."""
@@ -183,7 +187,7 @@ def retry(db: Connection, ids: Sequence[UUID], now: datetime) -> list[Row[Any]]:
     a = actions.c
     back = (
         update(actions)
-        .where(a.id.in_(list(ids)), a.state.in_(["dead", "held", "unsupported"]))
+        .where(a.id.in_(list(ids)), a.state.in_(STOPPED))
         .values(
             state="pending",
             not_before=now,
@@ -195,6 +199,35 @@ def retry(db: Connection, ids: Sequence[UUID], now: datetime) -> list[Row[Any]]:
         .returning(a.id, a.tenant, a.connection, a.kind, a.ticket_id)
     )
     return list(db.execute(back))
+
+
+def retryable(db: Connection, ids: Iterable[UUID]) -> list[Row[Any]]:
+    """Those of these actions that have stopped, oldest first, with what has to be retried along with them.
+
+    That is: with a ticket's creation the actions that died for want of the ticket; with those, the creation.
+    """
+    a = actions.c
+    columns = (a.id, a.seq, a.tenant, a.connection, a.kind, a.ticket_id, a.key, a.state, a.error, a.body)
+    chosen = db.execute(select(*columns).where(a.id.in_(list(ids)), a.state.in_(STOPPED))).all()
+    to_come = {
+        (row.tenant, row.connection, row.ticket_id) for row in chosen if (row.ticket_id or "").startswith("+")
+    }
+    found: dict[UUID, Any] = {row.id: row for row in chosen}
+    if to_come:
+        of_them = tuple_(a.tenant, a.connection, a.ticket_id).in_(list(to_come))
+        lost = or_(a.state == "dead", (a.kind == "create_ticket") & a.state.in_(STOPPED))
+        found |= {row.id: row for row in db.execute(select(*columns).where(of_them, lost))}
+    return sorted(found.values(), key=lambda row: row.seq)
+
+
+def retry_together(db: Connection, ids: Iterable[UUID], now: datetime) -> list[Row[Any]]:
+    """Retry these and what belongs to them (see `retryable`); rules count on the tickets to come again."""
+    rows = retryable(db, ids)
+    back = {row.id for row in retry(db, [row.id for row in rows], now)}
+    again = [row for row in rows if row.id in back]
+    to_come = [row for row in again if row.kind == "create_ticket" and row.ticket_id.startswith("+")]
+    save_planned(db, ((row.tenant, planned(CreateTicket.model_validate(row.body))) for row in to_come), now)
+    return again
 
 
 _RECLAIM = text("""

@@ -6,11 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Text, and_, func, literal, or_, select, text
 from sqlalchemy.orm import aliased
 
-from .actions import LIVING
+from .actions import LIVING, STOPPED
 from .tables import actions, channels, connections, deliveries, incidents, timers
-
-STOPPED = ("dead", "held", "unsupported")
-
 
 _LIVING = text("""
     SELECT count(DISTINCT objid) FROM pg_locks

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, func, literal, or_, select, tuple_, union
 
 from .tables import actions, attempts, deliveries, events, incidents, tenants, timers
+from .tables import rule_settings as rule_rows
 
 DELIVERY = tuple(
     deliveries.c[name]
@@ -305,3 +306,10 @@ def as_dict(row: Row[Any]) -> dict[str, Any]:
 
 def as_dicts(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     return [as_dict(row) for row in rows]
+
+
+def rule_settings(db: Connection, tenant: str, rule: str) -> dict[str, Any]:
+    """What the tenant has set for the rule, as it is stored; empty where nothing was."""
+    r = rule_rows.c
+    found = db.execute(select(r.settings).where(r.tenant == tenant, r.rule == rule)).scalar()
+    return dict(found or {})

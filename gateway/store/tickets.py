@@ -61,6 +61,19 @@ def save(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
+def save_planned(db: Connection, found: Iterable[tuple[str, Ticket]], now: datetime) -> None:
+    """Tickets (each with its tenant) that are to be created again; what is known already stays as it is."""
+    rows = [
+        {
+            "tenant": tenant, "connection": ticket.ref.connection, "id": ticket.ref.id,
+            "body": ticket.to_json(), "complete": False, "updated_at": now, "seen_at": now,
+        }
+        for tenant, ticket in found
+    ]  # fmt: skip
+    if rows:
+        db.execute(insert(tickets).on_conflict_do_nothing(), rows)
+
+
 def save_comments(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         statement = insert(comments)
