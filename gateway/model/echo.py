@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from .action import AddComment, AddTags, AssignTo, RemoveTags, SetFields, SetPriority, SetStatus
 from .event import CommentCreated, Event, TicketAssigned, TicketStatusChanged, TicketTagged, TicketUpdated
 from .facts import Past
+from .scope import folded
 from .text import html_to_text
 
 SENT = frozenset({"executing", "done"})
@@ -28,9 +29,9 @@ def _wrote(entry: Past, event: Event) -> bool:
         case TicketStatusChanged(new=new), SetStatus(status=status):
             return new == status and _recent(entry, event)
         case TicketTagged(added=added, removed=removed), AddTags(tags=tags):
-            return not removed and bool(added) and added <= frozenset(tags)
+            return not removed and bool(added) and _plain(added) <= _plain(tags)
         case TicketTagged(added=added, removed=removed), RemoveTags(tags=tags):
-            return not added and bool(removed) and removed <= frozenset(tags)
+            return not added and bool(removed) and _plain(removed) <= _plain(tags)
         case TicketAssigned(team=team), AssignTo(team=ours, assignee=assignee):
             same_person = (event.assignee.id if event.assignee else None) == assignee
             return _recent(entry, event) and (same_person or (assignee is None and team == ours))
@@ -43,6 +44,11 @@ def _recent(entry: Past, event: Event) -> bool:
     """A value may be set again by a person later on; only what happened right around our write is an echo."""
     written = entry.finished_at or entry.decided_at
     return abs((event.occurred_at - written).total_seconds()) < 120
+
+
+def _plain(tags: Iterable[str]) -> set[str]:
+    """Vendors allow different characters in tags: `Novo Cliente` may come back as `novo_cliente`."""
+    return {"".join(filter(str.isalnum, folded(tag))) for tag in tags}
 
 
 def _body(action: AddComment) -> str:

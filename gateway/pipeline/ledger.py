@@ -119,9 +119,9 @@ class Ledger:
         """Loops that slip through every other guard end here, visibly."""
         key = (tenant, ref)
         if key not in self._spent:
-            earlier = world.past.get(key, ())
+            stored = (past for past in world.past.get(key, ()) if past.action.id)
             self._spent[key] = sum(
-                1 for past in earlier if self.now - HOUR < past.decided_at < self.now and past.state != "held"
+                1 for past in stored if past.decided_at > self.now - HOUR and past.state != "held"
             )
         if self._spent[key] >= self.budget:
             self._over_budget.add(key)
