@@ -2,11 +2,11 @@
 
 import sys
 
-from gateway.cli import run
+from gateway.cli import config, plugins, rules, run
 from gateway.cli.app import app, fail
 from gateway.model.errors import GatewayError
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "config", "main", "plugins", "rules", "run"]
 
 
 def main() -> None:
