@@ -83,23 +83,19 @@ def claim(
 ) -> list[Row[Any]]:
     """Mark up to `limit` sendable actions as executing and return them, oldest first.
 
-    Sendable: pending, due, its ticket exists, and no earlier action on the same ticket is unfinished. Claims of
-    one connection take turns, so no ticket is ever worked on twice at the same time.
+    Sendable: pending, due, its ticket exists, and every earlier unfinished action on the same ticket goes along.
+    Claims of one connection take turns, so no ticket is ever worked on twice at the same time.
     """
     db.execute(
         select(func.pg_advisory_xact_lock(func.hashtextextended(f"claim:{tenant}:{connection}", 7_271)))
     )
-    a, earlier = actions.c, aliased(actions)
-    e = earlier.c
+    a, other = actions.c, aliased(actions)
+    o = other.c
+    goes_along = o.id.in_(list(ids)) & (o.not_before <= now)
     blocked = (
-        select(e.id)
-        .where(
-            e.tenant == a.tenant,
-            e.connection == a.connection,
-            e.ticket_id == a.ticket_id,
-            or_(e.state == "executing", (e.state == "pending") & (e.seq < a.seq)),
-            e.id != a.id,
-        )
+        select(o.id)
+        .where(o.tenant == a.tenant, o.connection == a.connection, o.ticket_id == a.ticket_id)
+        .where(or_(o.state == "executing", (o.state == "pending") & (o.seq < a.seq) & ~goes_along))
         .correlate(actions)
         .exists()
     )

@@ -5,10 +5,8 @@ the trigger (https://atendimento.movidesk.com/kb/article/55928). So nothing of t
 ticket's id; everything else is read back through the API.
 """
 
-import hashlib
 import json
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.api import Connection, Verified, Webhook, check_key
@@ -16,26 +14,15 @@ from gateway.api import Connection, Verified, Webhook, check_key
 if TYPE_CHECKING:
     from . import Settings
 
-BUCKET_MINUTES = 2
 ID_KEYS = ("id", "ticketid", "ticket.id")
 _ID = re.compile(r"0*([1-9][0-9]{0,17})")
 
 
 def verify(webhook: Webhook, connection: "Connection[Settings]") -> Verified:
     check_key(webhook, connection.settings.hook_key)
-    return Verified(delivery_id=delivery_id(webhook), subject=ticket_id(webhook.body), thin=True)
-
-
-def delivery_id(webhook: Webhook) -> str:
-    """Movidesk names no delivery, and two different changes may have the same body: so the body's hash
-    stands for the delivery only as long as a repeated sending may take."""
-    digest = hashlib.sha256(webhook.body).hexdigest()
-    return f"{digest}@{bucket(webhook.received_at)}"
-
-
-def bucket(moment: datetime) -> str:
-    minute = moment.minute - moment.minute % BUCKET_MINUTES
-    return moment.replace(minute=minute, second=0, microsecond=0).isoformat()
+    # No delivery id: two different changes may have the same body, and a hint dropped as a duplicate could
+    # be the one that came after the reading. One reading answers all hints about a ticket anyway.
+    return Verified(subject=ticket_id(webhook.body), thin=True)
 
 
 def ticket_id(body: bytes) -> str | None:

@@ -1,0 +1,286 @@
+"""A decision becomes a vendor's answer, once and only once."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from tests_town import NOW, arrive, rows, rule, run, settle_in, town
+
+from gateway.api import (
+    AddComment,
+    AddTags,
+    ApiError,
+    ApiFailure,
+    ApiSettings,
+    CreateTicket,
+    LinkTickets,
+    RateLimit,
+    Receipt,
+    Ticket,
+    TicketCreated,
+    TicketRef,
+    hookimpl,
+)
+from gateway.pipeline.execute import execute
+from gateway.runtime import Runtime
+from gateway.store import actions as outbox
+from gateway.store.tables import actions, attempts, links, tickets
+
+REF = TicketRef("desk", "7")
+SHORT, LONG = timedelta(seconds=30), timedelta(seconds=90)
+
+
+class Vendor:
+    """Answers as told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.looked: list[Any] = []
+        self.answers: list[Any] = []
+        self.effect: Receipt | None = None
+        self.rate = RateLimit(calls=1000, seconds=1, concurrency=1)
+
+    def module(self) -> Any:
+        @hookimpl
+        def execute_action(action: Any) -> Receipt | None:
+            self.done.append(action)
+            answer = self.answers.pop(0) if self.answers else Receipt(remote_id=f"r{len(self.done)}")
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        @hookimpl
+        def find_effect(action: Any) -> Receipt | None:
+            self.looked.append(action)
+            return self.effect
+
+        @hookimpl
+        def connect_api() -> ApiSettings:
+            return ApiSettings(base_url="http://127.0.0.1:1", rate=self.rate)
+
+        return town(execute_action=execute_action, find_effect=find_effect, connect_api=connect_api)
+
+
+@pytest.fixture
+def vendor() -> Vendor:
+    return Vendor()
+
+
+@pytest.fixture
+def decided(gateway: Runtime, vendor: Vendor) -> Iterator[Any]:
+    """Have a rule answer these actions to one event, and give the ids of what may be sent."""
+
+    def deciding(*found: Any) -> list[Any]:
+        settle_in(gateway, vendor.module(), {"told": rule("told", lambda e, f: found)})
+        event = TicketCreated(id="created:7", occurred_at=NOW, ticket=Ticket(ref=REF, remote_updated_at=NOW))
+        run(gateway, arrive(gateway, event, subject="7"))
+        return [row.id for row in rows(gateway, actions) if row.state == "pending"]
+
+    yield deciding
+
+
+def send(gateway: Runtime, ids: list[Any]) -> Any:
+    return execute(gateway, 1, "acme", "desk", ids)
+
+
+def later(gateway: Runtime, **span: float) -> None:
+    moment = gateway.clock() + timedelta(**span)
+    gateway.clock = lambda: moment
+
+
+def tag(name: str = "x") -> AddTags:
+    return AddTags(ticket=REF, tags=(name,), reason="r")
+
+
+def test_a_done_action_keeps_its_receipt(gateway, vendor, decided):
+    ids = decided(tag())
+    assert send(gateway, ids).states == {"done": 1}
+    (row,) = rows(gateway, actions)
+    assert (row.state, row.receipt, row.attempts, row.finished_at) == ("done", {"remote_id": "r1"}, 1, NOW)
+    assert vendor.done[0].id == str(row.id), "the plugin gets the ledger's id, to use as key or marker"
+
+
+def test_what_is_done_is_never_sent_again(gateway, vendor, decided):
+    ids = decided(tag())
+    send(gateway, ids)
+    send(gateway, ids)
+    assert len(vendor.done) == 1
+
+
+def test_the_actions_of_one_ticket_go_out_in_order(gateway, vendor, decided):
+    ids = decided(tag("a"), tag("b"), tag("c"))
+    send(gateway, list(reversed(ids)))
+    assert [action.tags for action in vendor.done] == [("a",), ("b",), ("c",)]
+
+
+def test_a_failed_action_holds_back_the_later_ones_of_its_ticket(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.UNAVAILABLE, "503")]
+    ids = decided(tag("a"), tag("b"))
+    send(gateway, ids)
+    assert [row.state for row in rows(gateway, actions)] == ["pending", "pending"]
+    assert len(vendor.done) == 1
+    assert send(gateway, ids[1:]).states == {}, "the second waits although it is due"
+    later(gateway, minutes=1)
+    send(gateway, ids)
+    assert [row.state for row in rows(gateway, actions)] == ["done", "done"]
+    assert [row.attempts for row in rows(gateway, actions)] == [2, 1]
+
+
+def test_a_refusal_is_final_and_keeps_its_error(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.REFUSED, "422 no such field")]
+    send(gateway, decided(tag()))
+    (row,) = rows(gateway, actions)
+    assert (row.state, row.error) == ("dead", "422 no such field")
+
+
+def test_waiting_for_our_turn_is_no_attempt(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.THROTTLED, "wait", retry_after=30)]
+    sent = send(gateway, decided(tag()))
+    (row,) = rows(gateway, actions)
+    assert (row.state, row.attempts) == ("pending", 0)
+    assert NOW + timedelta(seconds=30) <= row.not_before <= NOW + timedelta(seconds=33)
+    assert list(sent.soon(NOW)) == [pytest.approx(31, abs=2)]
+
+
+def test_an_unanswered_action_is_looked_for_before_it_is_sent_again(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.UNANSWERED, "no answer", uncertain=True)]
+    ids = decided(tag())
+    send(gateway, ids)
+    vendor.effect = Receipt(remote_id="found")
+    later(gateway, minutes=5)
+    send(gateway, ids)
+    (row,) = rows(gateway, actions)
+    assert (row.state, row.receipt) == ("done", {"remote_id": "found"})
+    assert (len(vendor.done), len(vendor.looked)) == (1, 1)
+
+
+def test_an_unanswered_action_without_effect_is_sent_again(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.UNANSWERED, "no answer", uncertain=True)]
+    ids = decided(tag())
+    send(gateway, ids)
+    later(gateway, minutes=5)
+    send(gateway, ids)
+    assert (len(vendor.done), len(vendor.looked)) == (2, 1)
+    assert rows(gateway, actions)[0].state == "done"
+
+
+def test_an_action_whose_worker_died_is_taken_back_and_looked_for(gateway, vendor, decided):
+    ids = decided(tag())
+    with gateway.db.begin() as db:
+        outbox.claim(db, "acme", "desk", ids, 10, 4711, NOW)
+    with gateway.db.begin() as db:
+        assert outbox.reclaim(db, NOW, SHORT, LONG, 100) == 1
+    assert send(gateway, ids).states == {}, "a call of the dead worker may still be on its way"
+    later(gateway, minutes=2)
+    send(gateway, ids)
+    assert len(vendor.looked) == 1
+    assert rows(gateway, actions)[0].state == "done"
+
+
+def test_an_action_of_a_living_worker_is_not_taken_back(gateway, vendor, decided):
+    ids = decided(tag())
+    with gateway.db.connect() as alive:
+        alive.exec_driver_sql(f"SELECT pg_advisory_lock({outbox.LIVING}, 4711)")
+        with gateway.db.begin() as db:
+            outbox.claim(db, "acme", "desk", ids, 10, 4711, NOW)
+        with gateway.db.begin() as db:
+            assert outbox.reclaim(db, NOW, SHORT, LONG, 100) == 0
+        alive.invalidate()
+
+
+def test_what_a_reclaimed_worker_still_reports_changes_nothing(gateway, decided):
+    ids = decided(tag())
+    with gateway.db.begin() as db:
+        outbox.claim(db, "acme", "desk", ids, 10, 1, NOW)
+        outbox.reclaim(db, NOW, SHORT, LONG, 10)
+        report = {
+            "id_": ids[0], "state": "dead", "not_before": NOW, "uncertain": False, "receipt": None,
+            "error": "late", "finished_at": NOW, "given_back": 0,
+        }  # fmt: skip
+        outbox.finish(db, [report])
+    assert rows(gateway, actions)[0].state == "pending"
+
+
+def test_what_the_vendor_cannot_do_is_unsupported(gateway, vendor, decided):
+    vendor.answers = [None]
+    send(gateway, decided(tag()))
+    assert (rows(gateway, actions)[0].state, rows(gateway, actions)[0].error) == (
+        "unsupported", "town does not support add_tags",
+    )  # fmt: skip
+
+
+def test_a_plugin_with_a_bug_ends_the_action_with_the_reason(gateway, vendor, decided):
+    vendor.answers = [KeyError("bug")]
+    send(gateway, decided(tag()))
+    (row,) = rows(gateway, actions)
+    assert row.state == "dead"
+    assert "town plugin failed: KeyError('bug')" in row.error
+
+
+def test_a_created_ticket_takes_the_place_of_the_planned_one(gateway, vendor, decided):
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", tags=("core",), reason="r")
+    link = LinkTickets(left=str(create.ticket), right="customer:c1", reason="r")
+    ids = decided(create, link, AddComment(ticket=create.ticket, body="first", reason="r"))
+    vendor.answers = [Receipt(remote_id="99")]
+    sent = send(gateway, ids)
+    assert len(vendor.done) == 1, "the comment waits for its ticket"
+    comment = next(row for row in rows(gateway, actions) if row.kind == "add_comment")
+    assert (comment.ticket_id, comment.body["ticket"]["id"]) == ("99", "99")
+    assert sent.follow == [comment.id]
+    assert {(row.id, row.body["ref"]["id"]) for row in rows(gateway, tickets)} == {("7", "7"), ("99", "99")}
+    assert [row.source for row in rows(gateway, links)] == ["ticket:desk:99"]
+    send(gateway, sent.follow)
+    assert vendor.done[-1].ticket == TicketRef("desk", "99")
+
+
+def test_what_waits_for_a_ticket_that_is_refused_ends_with_it(gateway, vendor, decided):
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+    ids = decided(create, AddComment(ticket=create.ticket, body="first", reason="r"))
+    vendor.answers = [ApiError(ApiFailure.REFUSED, "no such team")]
+    send(gateway, ids)
+    assert [row.state for row in rows(gateway, actions)] == ["dead", "dead"]
+    assert rows(gateway, actions)[1].error == "its ticket was not created: no such team"
+    assert [row.id for row in rows(gateway, tickets)] == ["7"], "rules must not count on it any longer"
+
+
+def test_beyond_the_budget_nothing_is_claimed(gateway, vendor, decided):
+    vendor.rate = RateLimit(calls=1, seconds=3600, concurrency=1)
+    ids = decided(tag("a"), AddTags(ticket=TicketRef("desk", "8"), tags=("b",), reason="r"))
+    api = gateway.api_settings(gateway.directory.known.connection("acme", "desk"))
+    gateway.governor(gateway.directory.known.connection("acme", "desk"), api).take(1)
+    sent = send(gateway, ids)
+    assert (sent.waiting, vendor.done) == (2, [])
+    assert {row.state for row in rows(gateway, actions)} == {"pending"}
+    assert min(row.not_before for row in rows(gateway, actions)) > NOW
+
+
+def test_the_actions_of_a_removed_connection_end_with_a_reason(gateway, decided):
+    ids = decided(tag())
+    gateway.directory.known = type(gateway.directory.known)(gateway.directory.known.version, {})
+    send(gateway, ids)
+    (row,) = rows(gateway, actions)
+    assert row.state == "dead"
+    assert "'desk' does not exist" in row.error
+
+
+def test_after_a_day_it_is_given_up(gateway, vendor, decided):
+    ids = decided(tag())
+    with gateway.db.begin() as db:
+        db.execute(update(actions).values(created_at=NOW - timedelta(hours=25)))
+    vendor.answers = [ApiError(ApiFailure.UNAVAILABLE, "still 503")]
+    send(gateway, ids)
+    assert rows(gateway, actions)[0].state == "dead"
+
+
+def test_dead_actions_come_back_when_asked_and_are_looked_for_first(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.REFUSED, "typo")]
+    ids = decided(tag())
+    send(gateway, ids)
+    with gateway.db.begin() as db:
+        outbox.retry(db, ids, NOW)
+    send(gateway, ids)
+    assert rows(gateway, actions)[0].state == "done"
+    assert len(vendor.looked) == 1
+    assert rows(gateway, attempts) == [], "no call was made over HTTP by this vendor"
