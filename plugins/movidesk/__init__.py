@@ -73,6 +73,9 @@ class Settings(ConnectionSettings):
         le=900,
         description="how far behind reading may be: an interrupted write is looked for after it",
     )
+    calls_per_minute: int = Field(
+        10, ge=1, le=10_000, description="what the account's contract allows all integrations together"
+    )
     statuses: dict[Status, str] = Field(STATUS_LABELS, description="our status -> the label set for it")
     justifications: dict[str, str] = Field(
         {}, description="status label (or our status, where two share a label) -> justification set with it"
@@ -134,7 +137,9 @@ def connect_api(connection: Connection[Settings]) -> ApiSettings:
         params={"token": settings.token.get_secret_value()},
         # "Unlimited" from 19:00 to 07:00, by a clock that is not documented: so never relied on.
         # https://support.zenvia.com, article 518701
-        rate=RateLimit(calls=10, seconds=60, errors=3, error_seconds=60, concurrency=1),
+        rate=RateLimit(
+            calls=settings.calls_per_minute, seconds=60, errors=3, error_seconds=60, concurrency=1
+        ),
     )
 
 
