@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, func, literal, or_, select, tuple_, union
+from sqlalchemy import Connection, Row, Select, literal, or_, select, tuple_, union
 
 from .tables import actions, attempts, deliveries, events, incidents, tenants, timers
 from .tables import rule_settings as rule_rows
@@ -92,22 +92,13 @@ def delivery_by_key(db: Connection, tenant: str, key: str, names: Iterable[str])
     return db.execute(found.limit(1)).scalar()
 
 
-def parked_ids(
-    db: Connection, tenant: str, connection: str | None, *, after: int = 0, limit: int
-) -> list[int]:
-    """Parked deliveries of a tenant, oldest first, those behind `after`."""
-    return list(db.execute(_parked(tenant, connection).where(deliveries.c.id > after).limit(limit)).scalars())
-
-
-def count_parked(db: Connection, tenant: str, connection: str | None) -> int:
-    found = _parked(tenant, connection).order_by(None).subquery()
-    return db.execute(select(func.count()).select_from(found)).scalar_one()
-
-
-def _parked(tenant: str, connection: str | None) -> Select[Any]:
+def parked_ids(db: Connection, tenant: str, connection: str | None = None) -> list[int]:
+    """The tenant's parked deliveries, oldest first."""
     d = deliveries.c
     found = select(d.id).where(d.tenant == tenant, d.state == "parked").order_by(d.id)
-    return found if connection is None else found.where(d.connection == connection)
+    return list(
+        db.execute(found if connection is None else found.where(d.connection == connection)).scalars()
+    )
 
 
 def waits_behind(db: Connection, row: Row[Any]) -> int | None:
@@ -194,18 +185,13 @@ def actions_of(db: Connection, delivery_id: int) -> list[Row[Any]]:
     return list(db.execute(found))
 
 
-def stopped_ids(
-    db: Connection, tenant: str, state: str, connection: str | None = None, *, after: int = 0, limit: int
-) -> list[Row[Any]]:
-    """(id, seq) of the tenant's actions that stopped in this state, oldest first."""
+def stopped_ids(db: Connection, tenant: str, state: str, connection: str | None = None) -> list[UUID]:
+    """The tenant's actions that stopped in this state, oldest first."""
     a = actions.c
-    found = (
-        select(a.id, a.seq)
-        .where(a.tenant == tenant, a.state == state, a.seq > after)
-        .order_by(a.seq)
-        .limit(limit)
+    found = select(a.id).where(a.tenant == tenant, a.state == state).order_by(a.seq)
+    return list(
+        db.execute(found if connection is None else found.where(a.connection == connection)).scalars()
     )
-    return list(db.execute(found if connection is None else found.where(a.connection == connection)))
 
 
 def obstacles(db: Connection, rows: Iterable[Row[Any]]) -> dict[UUID, Row[Any]]:
