@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from gateway import servers
 from gateway.model.errors import GatewayError
@@ -63,7 +64,7 @@ class Lease:
     def __init__(self, data_dir: Path, parts: Sequence[str]) -> None:
         self._dir = data_dir.resolve()
         self._parts = parts
-        self._news: queue.SimpleQueue[dict[str, str] | GatewayError] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[dict[str, Any] | GatewayError] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._released = threading.Event()
         self._alone = threading.Event()  # no keeper of ours is on its way out
@@ -71,7 +72,7 @@ class Lease:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._settled = False
 
-    def __enter__(self) -> dict[str, str]:
+    def __enter__(self) -> dict[str, Any]:
         try:
             _make_data_dir(self._dir)
             self._claim = _open_lock(self._dir / "users.lock")
@@ -96,7 +97,7 @@ class Lease:
             self._keeper.stdin.close()
         self._alone.wait(STOP_SECONDS)
 
-    def _await_news(self) -> dict[str, str] | GatewayError:
+    def _await_news(self) -> dict[str, Any] | GatewayError:
         while True:
             try:
                 return self._news.get(timeout=SLOW_SECONDS)
@@ -179,7 +180,7 @@ class Lease:
         )
         return True
 
-    def _settle(self, news: dict[str, str] | GatewayError) -> None:
+    def _settle(self, news: dict[str, Any] | GatewayError) -> None:
         if not self._settled:
             if isinstance(news, GatewayError):
                 self._released.set()
@@ -189,13 +190,13 @@ class Lease:
         self._settled = True
 
 
-def read_run(data_dir: Path) -> dict[str, str] | None:
+def read_run(data_dir: Path) -> dict[str, Any] | None:
     """What the keeper of this data dir says about its servers; None when none is ready."""
     try:
-        run: dict[str, str] = json.loads((data_dir / "run.json").read_text())
+        run: dict[str, Any] = json.loads((data_dir / "run.json").read_text())
     except FileNotFoundError:
         return None
-    return run if _is_alive(int(run["keeper"])) else None
+    return run if _is_alive(run["keeper"]) else None
 
 
 def _keep(data_dir: Path, parts: Sequence[str]) -> int:

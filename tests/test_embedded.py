@@ -47,6 +47,30 @@ SPIN = """
 DO $$ DECLARE start timestamptz := clock_timestamp();
 BEGIN WHILE clock_timestamp() < start + '60 s' LOOP END LOOP; END $$
 """
+# What `gateway up` does: the stores, and a group of processes that use them to the very end.
+UP = """
+import sys
+from gateway.embedded import stores
+from gateway.processes import Child, supervise
+from gateway.settings import read_settings
+with stores(read_settings()) as found:
+    print(found.database_url, flush=True)
+    worker = Child(name="worker", argv=[sys.executable, "-c", sys.argv[1], found.database_url])
+    sys.exit(supervise([worker, worker]))
+"""
+WORKER = """
+import psycopg, signal, sys, time
+def note(text):
+    with psycopg.connect(sys.argv[1]) as connection:
+        connection.execute("INSERT INTO noted VALUES (%s)", [text])
+def stop(*_):
+    time.sleep(0.3)
+    note("stopped")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+note("started")
+time.sleep(600)
+"""
 
 Command = Callable[[Path], "subprocess.Popen[str]"]
 
@@ -298,11 +322,15 @@ def test_a_number_reused_after_a_crash_does_not_keep_postgres_down(data_dir: Pat
         left = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
         kill_all(data_dir)
         until(lambda: readable(found))
-    left[0] = str(os.getpid())  # as after the restart of a container, where numbers start anew
-    for path in (data_dir / "postgres" / "postmaster.pid", data_dir / "run" / ".s.PGSQL.5432.lock"):
-        path.write_text("\n".join(left) + "\n")
-    with stores(settings(data_dir)) as found:
-        assert read(found)[0] == ["before"]
+    user = servers.place(data_dir.resolve()).user
+    with subprocess.Popen(["sleep", "60"], user=user and user[0]) as another:
+        left[0] = str(another.pid)  # as after the restart of a container, where numbers start anew
+        for path in (data_dir / "postgres" / "postmaster.pid", data_dir / "run" / ".s.PGSQL.5432.lock"):
+            path.write_text("\n".join(left) + "\n")
+            path.chmod(0o644)
+        with stores(settings(data_dir)) as found:
+            assert read(found)[0] == ["before"]
+        another.kill()
 
 
 def test_a_server_left_behind_is_ended_before_its_files_are_opened_again(data_dir: Path) -> None:
@@ -364,6 +392,50 @@ def test_a_second_command_takes_over_when_the_first_is_killed_with_its_keeper(
     kill_all(data_dir)
     until(lambda: processes(data_dir, "keeper") and readable(found))
     assert read(found) == (["before"], ["before"])
+
+
+@pytest.fixture
+def up(data_dir: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A group of two workers on the embedded stores, started in the foreground of a terminal."""
+    with stores(settings(data_dir)) as found, psycopg.connect(found.database_url) as connection:
+        connection.execute("DROP TABLE IF EXISTS noted")
+        connection.execute("CREATE TABLE noted (text text)")
+    with subprocess.Popen(
+        [sys.executable, "-c", UP, WORKER],
+        env=os.environ | {"GATEWAY_DATA_DIR": str(data_dir)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        until(lambda: noted(url) == ["started"] * 2)
+        yield process
+        process.kill()
+
+
+def noted(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return sorted(text for (text,) in connection.execute("SELECT text FROM noted").fetchall())
+
+
+def test_ctrl_c_stops_the_workers_first_and_their_stores_last(
+    data_dir: Path, up: "subprocess.Popen[str]"
+) -> None:
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.wait(20) == 0
+    assert processes(data_dir) == []
+    with stores(settings(data_dir)) as found:
+        assert noted(found.database_url) == ["started", "started", "stopped", "stopped"]
+
+
+def test_kill_9_of_a_whole_installation_leaves_no_process(
+    data_dir: Path, up: "subprocess.Popen[str]"
+) -> None:
+    family = psutil.Process(up.pid).children(recursive=True)
+    assert len(family) > 5
+    up.kill()
+    until(lambda: not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE])
 
 
 def test_commands_started_at_once_share_one_database(new_dir: Path, command: Command) -> None:
@@ -758,4 +830,4 @@ def test_a_database_in_another_encoding_is_refused(running: Stores) -> None:
 def test_the_keeper_costs_little_memory(running: Stores) -> None:
     run = read_run(Path(redis.connection.parse_url(running.redis_url)["path"]).parent.parent)
     assert run
-    assert psutil.Process(int(run["keeper"])).memory_info().rss < 40 * 1024 * 1024
+    assert psutil.Process(run["keeper"]).memory_info().rss < 40 * 1024 * 1024
