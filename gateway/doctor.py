@@ -1,4 +1,4 @@
-"""Is this installation well, and if not, what is to be done about it? What an operator would check, line by line."""
+"""Is this installation well, and if not, what is to be done about it?"""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +91,7 @@ def _schema(engine: Any) -> Finding:
 
 
 def of_installation(runtime: Runtime, *, offline: bool = False) -> Findings:
-    """Everything that shows in the two stores, and, unless `offline`, whether vendors accept our credentials."""
+    """Everything that shows in the stores; unless `offline`, also whether vendors accept our credentials."""
     checks: list[tuple[str, Callable[[Runtime], Iterable[Finding]]]] = [
         ("clock", _clocks),
         ("secrets", _secrets),
@@ -154,7 +154,7 @@ def _secrets(runtime: Runtime) -> Findings:
 
 
 def _queues(runtime: Runtime) -> Findings:
-    """Is each queue taken by somebody who is alive? A worker that was killed stays on RQ's list for a while."""
+    """Is each queue taken by somebody alive? A worker that was killed stays on RQ's list for a while."""
     with runtime.db.connect() as db:
         living = condition.living_workers(db)
     for name in jobs.QUEUES:
@@ -271,8 +271,8 @@ def _refused(name: str, error: ApiError) -> Finding:
         return Finding("vendor", "fail", text, "renew the credentials, or give their user more rights")
     if error.failure is ApiFailure.REFUSED and error.status is None:
         return Finding("vendor", "fail", text, "mend the connection's base_url")
-    if error.failure is ApiFailure.THROTTLED:
+    if error.failure is ApiFailure.THROTTLED and error.status is None:
         return Finding("vendor", "warn", f"{name} was not asked: {error}", "ask again later")
     return Finding(
-        "vendor", "warn", text, "look at the vendor's status page, and at the connection's base_url"
+        "vendor", "warn", text, "see the vendor's status page, and check the connection's base_url"
     )

@@ -84,4 +84,4 @@ def _print(finding: Finding) -> None:
         )
     )
     if finding.do:
-        out.print(Padding(Text(f"-> {finding.do}"), (0, 0, 0, 5)))
+        out.print(Padding(Text(f"-> {finding.do}"), (0, 0, 0, 5), expand=False))

@@ -43,7 +43,7 @@ def line(text: str) -> None:
 
 def lines(lines: Iterable[tuple[int, str, str]]) -> None:
     for depth, text, style in lines:
-        out.print(Padding(Text(text, style=style), (0, 0, 0, 2 * depth)))
+        out.print(Padding(Text(text, style=style), (0, 0, 0, 2 * depth), expand=False))
 
 
 def found_or_fail(row: Row[Any] | None, what: str) -> Row[Any]:
