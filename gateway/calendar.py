@@ -36,7 +36,9 @@ class Calendar:
         return moment.astimezone(ZoneInfo(self.timezone))
 
     def is_working_day(self, day: date) -> bool:
-        return day.weekday() in self.weekdays and day not in _holidays(self.country, self.subdivision, day.year)
+        return day.weekday() in self.weekdays and day not in _holidays(
+            self.country, self.subdivision, day.year
+        )
 
     def is_working_time(self, moment: datetime) -> bool:
         local = self.local(moment)

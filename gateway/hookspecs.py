@@ -68,9 +68,9 @@ def collect_ticket(ref: TicketRef, api: "ApiClient") -> JSON:
 
 
 @hookspec(firstresult=True)
-def convert_webhook(
+def convert_webhook(  # type: ignore[empty-body]
     webhook: Webhook, collected: JSON | None, before: Snapshot | None, connection: Connection[Any]
-) -> list[Event]:  # type: ignore[empty-body]
+) -> list[Event]:
     """Say in our words what happened. Pure: the same input gives the same events.
 
     Raises `UnreadableWebhook` when the body has no shape that the vendor is known to send; an unknown *kind*

@@ -7,7 +7,7 @@ any time; the sweep finds the rows and hints again.
 import secrets
 import signal
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -70,7 +70,7 @@ class Worker:
                 self._session.execute(text("SELECT 1"))
                 self._session.rollback()
                 return self.number
-        except Exception:
+        except Exception:  # noqa: BLE001 - lost is lost, for whatever reason
             log.warning("worker_lock_lost", worker=self.number)
             self.close()
         self.number = secrets.randbelow(2**31 - 1) + 1
@@ -80,7 +80,6 @@ class Worker:
         )
         self._session.rollback()
         return self.number
-
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -272,9 +271,9 @@ def release_stale_slots(redis: Redis) -> None:
     """A worker that died holding a connection's slot must not block the connection: no job lives longer than this."""
     oldest = TIMEOUT + 20
     for limited in RateLimitRegistry.all(redis):
-        held: Mapping[Any, float] = dict(redis.zrange(limited.allowed_key, 0, -1, withscores=True))
+        held: Any = redis.zrange(limited.allowed_key, 0, -1, withscores=True)
         now = redis.time()[0]
-        for job_id, since in held.items():
+        for job_id, since in held:
             if now - since > oldest:
                 limited.release_and_enqueue(job_id.decode())
 
@@ -285,17 +284,15 @@ def release_stale_slots(redis: Redis) -> None:
 def work(runtime: Runtime) -> None:
     """Take jobs until SIGTERM; the job in hand is finished first. Comes back after Redis was away."""
     me = become_worker(runtime)
-    stopping = threading.Event()
+    stopping = runtime.stopping
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     threading.Thread(target=_keep_schedule, args=(runtime, stopping), daemon=True, name="schedule").start()
     while not stopping.is_set():
         try:
             me.alive()
-            _worker_on(runtime, stopping).work(
-                logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN
-            )
-        except Exception as error:
+            _worker_on(runtime).work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
+        except Exception as error:  # noqa: BLE001 - a worker outlives whatever happens to its stores
             log.warning("worker_waits", error=first_line(error))
         stopping.wait(1.0)
 
@@ -303,10 +300,10 @@ def work(runtime: Runtime) -> None:
 def drain(runtime: Runtime) -> None:
     """Do all that is queued now, in this process, and come back (for tests and tools)."""
     with closing(become_worker(runtime)):
-        _worker_on(runtime, threading.Event()).work(burst=True, logging_level="WARNING")
+        _worker_on(runtime).work(burst=True, logging_level="WARNING")
 
 
-def _worker_on(runtime: Runtime, stopping: threading.Event) -> "InProcessWorker":
+def _worker_on(runtime: Runtime) -> "InProcessWorker":
     return InProcessWorker(
         [queue(runtime.queues, name) for name in QUEUES],
         connection=runtime.queues,
@@ -315,7 +312,7 @@ def _worker_on(runtime: Runtime, stopping: threading.Event) -> "InProcessWorker"
         name=f"gateway-{secrets.token_hex(6)}",
         default_result_ttl=0,
         log_job_description=False,
-        stopping=stopping,
+        stopping=runtime.stopping,
     )
 
 
@@ -328,7 +325,7 @@ class InProcessWorker(SimpleWorker):
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         self._stopping.set()
-        super().request_stop(signum, frame)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 class Sweep(CronJob):
@@ -354,9 +351,9 @@ def _keep_schedule(runtime: Runtime, stopping: threading.Event) -> None:
     while not stopping.wait(1.0):
         try:
             cron.enqueue_jobs()
-            if later.acquire_locks():
+            if later.acquire_locks():  # type: ignore[no-untyped-call]
                 later.prepare_registries()
-                later.enqueue_scheduled_jobs()
+                later.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
         except RedisError as error:
             log.debug("schedule_waits", error=str(error))
 

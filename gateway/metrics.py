@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -50,7 +51,8 @@ def flushed(redis: Redis) -> Iterator[None]:
 def read(redis: Redis) -> dict[tuple[str, tuple[tuple[str, str], ...]], int]:
     """By name and labels, the sums over all processes. Raises RedisError."""
     found = {}
-    for raw, number in redis.hgetall(KEY).items():
+    counts: dict[Any, Any] = redis.hgetall(KEY)
+    for raw, number in counts.items():
         name, *labels = raw.decode().split("|")
         pairs = tuple((label.partition("=")[0], label.partition("=")[2]) for label in labels)
         found[name, pairs] = int(number)

@@ -91,7 +91,9 @@ def of_vendor(pm: PluginManager, vendor: str, hook: str) -> HookCaller:
     """The hook as only this vendor answers it. An unknown vendor raises PluginError: never an empty caller."""
     plugin = pm.get_plugin(f"vendor:{vendor}")
     if plugin is None:
-        known = sorted(name.partition(":")[2] for name, _ in pm.list_name_plugin() if name.startswith("vendor:"))
+        known = sorted(
+            name.partition(":")[2] for name, _ in pm.list_name_plugin() if name.startswith("vendor:")
+        )
         raise PluginError(f"unknown vendor {vendor!r}; installed: {', '.join(known)}")
     others = [other for other in pm.get_plugins() if other is not plugin]
     return pm.subset_hook_caller(hook, others)

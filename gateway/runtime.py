@@ -1,5 +1,6 @@
 """What does a process of ours hold in its hands: stores, plugins, configuration, the way out?"""
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class Runtime:
     directory: Directory
     http: httpx.Client
     clock: Callable[[], datetime] = utc_now
+    stopping: threading.Event = field(default_factory=threading.Event)
     _governors: dict[tuple[str, str, Any], governor.Governor] = field(default_factory=dict)
 
     def governor(self, connection: Connection[Any], api: ApiSettings) -> governor.Governor:

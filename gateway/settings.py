@@ -20,15 +20,19 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".gateway")
     secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     allow_private_targets: bool = False
-    max_body: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    max_body: int = Field(default=1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    action_budget: int = Field(30, ge=1, description="actions per ticket and hour before the rest is parked")
+    action_budget: int = Field(
+        default=30, ge=1, description="actions per ticket and hour before the rest is parked"
+    )
 
     @field_validator("secret_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return (
+            tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        )
 
     @property
     def embedded(self) -> bool:
@@ -40,7 +44,9 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"GATEWAY_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"GATEWAY_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
         raise InvalidConfiguration(f"environment: {wrong}") from None
 
 

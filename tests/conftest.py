@@ -1,18 +1,38 @@
 """Real parts for the tests: PostgreSQL and Valkey from wheels, started once a run; a fresh database for each test."""
 
+import json
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import httpx
 import pytest
 from cryptography.fernet import Fernet
+from gateway_plugins.generic import accept as standard_webhooks
+from gateway_plugins.generic.sandbox import PAYMENT_MAPPING, SECRET
+from gateway_plugins.zendesk import accept as zendesk_webhooks
+from gateway_plugins.zendesk import envelopes
+from gateway_plugins.zendesk import sandbox as zendesk
 from redis import Redis
 from sqlalchemy import text
 
 from gateway import embedded, logs, runtime
 from gateway.embedded import Stores
+from gateway.model.connection import Connection
+from gateway.model.facts import Tenant
+from gateway.model.webhook import Webhook
+from gateway.pipeline.accept import admit
+from gateway.pipeline.decide import decide
+from gateway.pipeline.execute import execute
 from gateway.runtime import Runtime
 from gateway.settings import Settings
-from gateway.store import database
+from gateway.store import actions, database, deliveries, tenants
+from gateway.testing import serving
 
 logs.configure("console", "warning")
 
@@ -20,9 +40,18 @@ KEY = Fernet.generate_key().decode()
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    """The two embedded servers, with a migrated template database."""
-    chosen = Settings(data_dir=tmp_path_factory.mktemp("data"), database_url="", redis_url="")
+def servers() -> Iterator[Stores]:
+    """The two embedded servers, with a migrated template database.
+
+    Not below pytest's own folder: it closes that one to others at every start, and PostgreSQL is another user.
+    """
+    with TemporaryDirectory(prefix="gateway-tests-") as folder:
+        os.chmod(folder, 0o711)
+        chosen = Settings(data_dir=Path(folder) / "data", database_url="", redis_url="")
+        yield from _running(chosen)
+
+
+def _running(chosen: Settings) -> Iterator[Stores]:
     with embedded.stores(chosen) as stores:
         administration = database.engine(stores.database_url)
         with administration.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
@@ -65,6 +94,117 @@ def gateway(database_url: str, redis_url: str) -> Iterator[Runtime]:
     chosen = Settings(allow_private_targets=True, database_url=database_url, redis_url=redis_url)
     with runtime.Closing(runtime.start(chosen, database_url, redis_url, (KEY,))) as started:
         yield started
+
+
+@dataclass
+class Acme:
+    """A tenant with a payment system, `pay`, and a Zendesk, `desk`, that is a sandbox. Nothing runs by itself."""
+
+    gateway: Runtime
+    desk_url: str
+
+    def configure(self, **rules: Mapping[str, Any]) -> None:
+        """Both connections as they should be; each of `rules` on, with these settings."""
+        self.connect("pay", "generic", {**PAYMENT_MAPPING, "secret": SECRET})
+        self.connect("desk", "zendesk", self.desk())
+        with self.gateway.db.begin() as db:
+            tenants.save_tenant(db, Tenant(id="acme", name="Acme Ltda", locale="en"))
+            for name in self.gateway.registry.rules:
+                tenants.save_rule(db, "acme", name, enabled=name in rules, settings=dict(rules.get(name, {})))
+            tenants.changed(db, ["set up"])
+
+    def desk(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "subdomain": "acme", "base_url": f"{self.desk_url}/api/v2", "oauth_token": "sandbox-token",
+            "signing_secret": "sandbox-secret", "user_id": "90001", "groups": {"GR": 8001},
+        } | changes  # fmt: skip
+
+    def connect(self, name: str, vendor: str, settings: Mapping[str, Any]) -> None:
+        model = self.gateway.registry.vendor_info(vendor).settings
+        with self.gateway.db.begin() as db:
+            tenants.save_connection(
+                db, Connection("acme", name, vendor, model.model_validate(settings)), self.gateway.keyring
+            )
+            tenants.changed(db, [name])
+
+    def pay(
+        self, id: str = "pay_1", *, message: str = "", kind: str = "payment.confirmed", **told: Any
+    ) -> int:
+        """A payment is told; the delivery's id. The same `message` is the same delivery told again."""
+        customer = {"name": "Padaria Exemplo", "email": "dona@padaria.example", "phones": ["(11) 3555-0199"]}
+        data = {"id": id, "amount": 990.0, "plan": "Pro", "customer": customer, **told}
+        now = self.gateway.clock().replace(microsecond=0)
+        body = json.dumps({"type": kind, "timestamp": now.isoformat(), "data": data})
+        message = message or f"msg_{secrets.token_hex(6)}"
+        signature = standard_webhooks.sign(message, now, body, SECRET)
+        headers = {"webhook-id": message, "webhook-timestamp": str(int(now.timestamp()))}
+        return self.receive("pay", body.encode(), {**headers, "webhook-signature": signature})
+
+    def notice(
+        self, ticket: Mapping[str, Any], kind: str, change: Mapping[str, Any], actor: int = 80005
+    ) -> int:
+        """Zendesk tells of a change of this ticket; the delivery's id."""
+        [told] = envelopes.ticket_envelopes(9001001, ticket, actor, [(kind, dict(change))])
+        body, sent_at = json.dumps(told).encode(), envelopes.iso(self.gateway.clock().timestamp())
+        signature = zendesk_webhooks.sign(sent_at, body, "sandbox-secret")
+        return self.receive(
+            "desk", body, {zendesk_webhooks.SIGNATURE: signature, zendesk_webhooks.TIMESTAMP: sent_at}
+        )
+
+    def receive(self, name: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Proved and stored, as the server would."""
+        webhook = Webhook(headers=headers, body=body, received_at=self.gateway.clock())
+        with self.gateway.db.begin() as db:
+            connection = self.gateway.directory.current(db).connection("acme", name)
+            assert connection is not None
+            [stored] = deliveries.insert(db, [admit(self.gateway.registry, webhook, connection)])
+        return stored.id
+
+    def decide(self, *ids: int) -> None:
+        decide(self.gateway, ids)
+
+    def execute(self) -> None:
+        """Everything that can be sent now."""
+        for _ in range(10):
+            with self.gateway.db.begin() as db:
+                due = actions.overdue(db, self.gateway.clock(), timedelta(0), 100)
+            for name in {row.connection for row in due}:
+                execute(self.gateway, 1, "acme", name, [row.id for row in due if row.connection == name])
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.gateway.db.connect() as db:
+            return list(db.execute(table.select().order_by(table.c.get("seq", table.c.get("id")))))
+
+    @property
+    def tickets(self) -> list[dict[str, Any]]:
+        return list(httpx.get(f"{self.desk_url}/_sandbox/tickets").json())
+
+    @property
+    def calls(self) -> list[str]:
+        """What the desk was asked, as `METHOD /path`."""
+        calls: Iterable[dict[str, Any]] = httpx.get(f"{self.desk_url}/_sandbox/calls").json()
+        return [f"{call['method']} {call['path']}" for call in calls]
+
+    def misbehave(self, **fault: Any) -> None:
+        httpx.post(f"{self.desk_url}/_sandbox/misbehave", json=fault).raise_for_status()
+
+
+@pytest.fixture
+def acme_on() -> Iterator[Callable[[Runtime], Acme]]:
+    """`acme_on(runtime)`: the tenant on this runtime, with the CORE ticket rule on."""
+    with serving(zendesk.create_app()) as url:
+
+        def settle(gateway: Runtime) -> Acme:
+            acme = Acme(gateway, url)
+            acme.configure(core_ticket_on_payment={"connection": "desk"})
+            return acme
+
+        yield settle
+
+
+@pytest.fixture
+def acme(gateway: Runtime, acme_on: Callable[[Runtime], Acme]) -> Acme:
+    return acme_on(gateway)
 
 
 def _named(url: str, name: str) -> str:

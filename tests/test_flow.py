@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
-import pytest
-from sqlalchemy import select
-
 import gateway_plugins.generic.sandbox as payments
 import gateway_plugins.zendesk.sandbox as zendesk
+import httpx
+import pytest
+from gateway_plugins.zendesk.desk import API_AGENT
+from sqlalchemy import select
+
 from gateway import jobs
 from gateway.model.facts import Tenant
 from gateway.runtime import Runtime
@@ -18,7 +19,6 @@ from gateway.store import tenants
 from gateway.store.tables import actions, deliveries, events
 from gateway.testing import serving
 from gateway.web.app import App
-from gateway_plugins.zendesk.desk import API_AGENT
 
 
 class Company:

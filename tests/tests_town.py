@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from secrets import token_hex
 from types import ModuleType
 from typing import Any
 
@@ -83,7 +84,9 @@ def town(**hooks: Any) -> ModuleType:
     return _module("town", {**found, **hooks})
 
 
-def rule(name: str, answer: Any, *, settings: type[RuleSettings] = RuleSettings, hears_ours: bool = False) -> Any:
+def rule(
+    name: str, answer: Any, *, settings: type[RuleSettings] = RuleSettings, hears_ours: bool = False
+) -> Any:
     """A rule that answers whatever `answer(event, facts)` gives."""
 
     @hookimpl
@@ -91,7 +94,10 @@ def rule(name: str, answer: Any, *, settings: type[RuleSettings] = RuleSettings,
         return answer(event, facts)
 
     info = RuleInfo(
-        title={"pt-BR": name, "en": name}, description={"pt-BR": "", "en": ""}, enabled=True, hears_ours=hears_ours
+        title={"pt-BR": name, "en": name},
+        description={"pt-BR": "", "en": ""},
+        enabled=True,
+        hears_ours=hears_ours,
     )
     return _module(f"rules.{name}", {"on_event": on_event, "INFO": info, "Settings": settings})
 
@@ -103,7 +109,10 @@ def _module(name: str, content: Mapping[str, Any]) -> ModuleType:
 
 
 def settle_in(
-    gateway: Runtime, vendor: Any = None, rules: Mapping[str, Any] | None = None, names: Iterable[str] = ("desk",)
+    gateway: Runtime,
+    vendor: Any = None,
+    rules: Mapping[str, Any] | None = None,
+    names: Iterable[str] = ("desk",),
 ) -> Registry:
     """Give the runtime this vendor and these rules, and a tenant `acme` with the connections `names`."""
     gateway.registry = assemble({"town": vendor or town()}, rules or {})
@@ -125,7 +134,7 @@ def arrive(
     told = {"events": [event.to_json() for event in events], "subject": subject, "thin": thin}
     content = body if body is not None else json.dumps(told).encode()
     arrival = Arrival(
-        "acme", connection, key or f"k{datetime.now(UTC).timestamp()}{id(told)}", NOW, None, subject, thin, {}, {},  # noqa: TID251
+        "acme", connection, key or token_hex(8), NOW, None, subject, thin, {}, {},
         content, "trace",
     )  # fmt: skip
     with gateway.db.begin() as db:

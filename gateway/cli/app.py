@@ -36,7 +36,9 @@ InTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant's id."
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """One line on stderr, and out."""
-    err.print(f"gateway: {' '.join(message.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(
+        f"gateway: {' '.join(message.split())}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
     sys.exit(code)
 
 

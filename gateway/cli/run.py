@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -14,6 +14,12 @@ from gateway.store import database
 from gateway.web.app import App
 
 from .app import app, opened, out
+
+UVICORN: dict[str, Any] = {
+    "log_config": None, "access_log": False, "server_header": False, "timeout_graceful_shutdown": 10,
+    "lifespan": "on", "loop": "auto", "http": "auto", "backlog": 4096,
+}  # fmt: skip
+"""Also what the servers run with that the benchmarks compare this one with."""
 
 Port = Annotated[int, typer.Option(help="Where webhooks come in.", min=1, max=65535)]
 Host = Annotated[str, typer.Option(help="Address to listen at; behind a proxy keep 127.0.0.1.")]
@@ -30,7 +36,9 @@ def up(port: Port = 8000, host: Host = "127.0.0.1", workers: Workers = 2) -> Non
         env = {**os.environ, **stores.environment()}
         children = [Child(name="server", argv=_argv("serve", f"--port={port}", f"--host={host}"), env=env)]
         children += [Child(name=f"worker-{n}", argv=_argv("worker"), env=env) for n in range(1, workers + 1)]
-        out.print(f"webhooks: http://{host}:{port}/hooks/TENANT/CONNECTION   health: /healthz /readyz /metrics")
+        out.print(
+            f"webhooks: http://{host}:{port}/hooks/TENANT/CONNECTION   health: /healthz /readyz /metrics"
+        )
         sys.exit(processes.supervise(children))
 
 
@@ -40,10 +48,7 @@ def serve(port: Port = 8000, host: Host = "127.0.0.1") -> None:
     chosen = _settings()
     with embedded.stores(chosen) as stores, runtime_on(chosen, stores) as started:
         _check(stores)
-        uvicorn.run(
-            App(started), host=host, port=port, log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=10, lifespan="on", loop="auto", http="auto", backlog=4096,
-        )  # fmt: skip
+        uvicorn.run(App(started), host=host, port=port, **UVICORN)
 
 
 @app.command()
@@ -65,7 +70,9 @@ def migrate() -> None:
     """Bring the database schema up to this version."""
     with opened(migrated=False) as started:
         before, after = database.migrate(started.db)
-    out.print(f"schema: {before or 'empty'} -> {after}" if before != after else f"schema: {after}, nothing to do")
+    out.print(
+        f"schema: {before or 'empty'} -> {after}" if before != after else f"schema: {after}, nothing to do"
+    )
 
 
 def runtime_on(chosen: Settings, stores: embedded.Stores) -> runtime.Closing:
@@ -87,4 +94,4 @@ def _check(stores: embedded.Stores) -> None:
 
 
 def _argv(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "gateway", *arguments]
+    return [sys.executable, "-P", "-m", "gateway", *arguments]

@@ -84,7 +84,7 @@ def _field_changes(old: Ticket, new: Ticket, common, stamp: str) -> Iterator[Tic
             **common(f"status@{stamp}@{new.remote_status or new.status}"),
             old=old.status, new=new.status, old_remote=old.remote_status, new_remote=new.remote_status,
         )  # fmt: skip
-    if differs("assignee") and _id(old.assignee) != _id(new.assignee) or differs("team"):
+    if (differs("assignee") and _id(old.assignee) != _id(new.assignee)) or differs("team"):
         yield TicketAssigned(
             **common(f"assigned@{stamp}@{_id(new.assignee)}@{new.team}"), assignee=new.assignee, team=new.team
         )

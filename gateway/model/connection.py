@@ -24,7 +24,9 @@ class ConnectionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: HttpUrl | None = Field(None, description="another address of the API: a region, a proxy, a sandbox")
+    base_url: HttpUrl | None = Field(
+        None, description="another address of the API: a region, a proxy, a sandbox"
+    )
     custom_fields: dict[str, Any] = Field({}, description="our name of a field -> the vendor's")
 
     def own_ids(self) -> frozenset[str]:
@@ -62,7 +64,8 @@ class ApiSettings:
     """All that the core needs to build the client. `auth` is (user, password) for HTTP Basic.
 
     `params` go on every call (and are redacted, as some vendors want their token there).
-    `allow_hosts` limits where the credentials may go; empty = the host of `base_url` only.
+    `timeout` and `settles` are in seconds; `settles` is how long after a write a reading may still not show it,
+    so that an interrupted action is not looked for too early.
     """
 
     base_url: str
@@ -71,6 +74,7 @@ class ApiSettings:
     params: Mapping[str, str] = field(default_factory=dict)
     rate: RateLimit = RateLimit(calls=60, seconds=60)
     timeout: float = 20.0
+    settles: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

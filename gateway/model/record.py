@@ -35,4 +35,3 @@ T = TypeVar("T", bound=Record)
 def merged(older: T, newer: T) -> T:
     """`older`, with every field that `newer` knows taken from `newer`."""
     return older.model_copy(update=newer.known())
-

@@ -21,7 +21,9 @@ def _money(amount_minor: int | None, currency: str = "BRL") -> str:
 
 
 def _environment(is_html: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(autoescape=is_html, undefined=StrictUndefined, trim_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        autoescape=is_html, undefined=StrictUndefined, trim_blocks=True
+    )
     environment.filters["money"] = _money
     environment.globals.pop("range", None)  # a message needs no loop without data
     environment.globals.pop("lipsum", None)

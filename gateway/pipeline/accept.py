@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.model.connection import Connection
@@ -88,45 +88,47 @@ class Inbox:
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
-        while not self._queue.empty():
-            await asyncio.sleep(0.01)
+        await self._queue.join()
         for writer in self._writers:
             writer.cancel()
         await asyncio.gather(*self._writers, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             group = [await self._queue.get()]
             while len(group) < BATCH and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-            group = [item for item in group if not item[1].done()]
-            if not group:
+            await self._store([item for item in group if not item[1].done()])
+            for _ in group:
+                self._queue.task_done()
+
+    async def _store(self, group: Sequence[tuple[Arrival, asyncio.Future[Stored]]]) -> None:
+        if not group:
+            return
+        loop = asyncio.get_running_loop()
+        committing = loop.run_in_executor(self._threads, self._commit, [arrival for arrival, _ in group])
+        try:
+            results = await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            await committing
+            raise
+        except Exception as error:
+            log.exception("inbox_failed", webhooks=len(group))
+            results = [error] * len(group)
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
                 continue
-            committing = loop.run_in_executor(self._threads, self._commit, [arrival for arrival, _ in group])
-            try:
-                results = await asyncio.shield(committing)
-            except asyncio.CancelledError:
-                await committing
-                raise
-            except Exception as error:
-                log.exception("inbox_failed", webhooks=len(group))
-                results = [error] * len(group)
-            for (_, future), result in zip(group, results, strict=True):
-                if future.done():
-                    continue
-                if isinstance(result, Exception):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
-            if kept := [result for result in results if isinstance(result, Stored)]:
-                self._on_stored(kept)
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if kept := [result for result in results if isinstance(result, Stored)]:
+            self._on_stored(kept)
 
     def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Stored | Exception]:
         try:
-            with self._db.begin() as db:
-                return deliveries.insert(db, arrivals)
+            return self._insert(arrivals)
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             log.error("store_down", error=str(error).splitlines()[0], webhooks=len(arrivals))
             return [StoreBusy("PostgreSQL does not answer")] * len(arrivals)
@@ -135,3 +137,15 @@ class Inbox:
                 log.exception("webhook_not_stored", tenant=arrivals[0].tenant)
                 return [error]
         return [result for arrival in arrivals for result in self._commit([arrival])]
+
+    def _insert(self, arrivals: Sequence[Arrival]) -> list[Stored]:
+        """A connection that died since its last use is no reason to refuse anybody: another one is tried. Should
+        the first have committed after all, the second finds duplicates."""
+        try:
+            with self._db.begin() as db:
+                return deliveries.insert(db, arrivals)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        with self._db.begin() as db:
+            return deliveries.insert(db, arrivals)

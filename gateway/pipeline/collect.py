@@ -37,19 +37,25 @@ def collect(runtime: Runtime, tenant: str, name: str, ids: Sequence[int]) -> Col
     if not groups:
         return outcome
     api = runtime.api_settings(connection) if connection else None
-    if connection is None or api is None or not runtime.registry.implements(connection.vendor, "collect_ticket"):
+    if (
+        connection is None
+        or api is None
+        or not runtime.registry.implements(connection.vendor, "collect_ticket")
+    ):
         with runtime.db.begin() as db:
             for rows in groups.values():
                 reason = f"connection {name!r} cannot read tickets back"
                 _unreadable(runtime, db, rows, reason, outcome)
         return outcome
-    grant = runtime.governor(connection, api).take(len(groups))
+    governor = runtime.governor(connection, api)
+    grant = governor.take(len(groups))
+    governor.give_back(grant, grant.granted)  # every call asks for itself; this was to see how far it goes
     granted = list(groups.items())[: grant.granted]
     if granted:
         workers = min(api.rate.concurrency, len(granted))
         with ThreadPoolExecutor(workers, thread_name_prefix="collect") as pool:
-            prepaid = [pool.submit(_read, runtime, connection, api, subject, rows) for subject, rows in granted]
-            for reading in prepaid:
+            readings = [pool.submit(_read, runtime, connection, api, *group) for group in granted]
+            for reading in readings:
                 outcome.ready += reading.result()
     _take_turns(runtime, list(groups.values())[grant.granted :], api, grant.wait, outcome)
     return outcome
@@ -70,7 +76,9 @@ def _take_turns(
 def _read(
     runtime: Runtime, connection: Connection[Any], api: ApiSettings, subject: str, rows: Sequence[Row[Any]]
 ) -> list[int]:
-    """The ids that can be decided now."""
+    """The ids that can be decided now. Once this process is to stop, the rest is left to the others."""
+    if runtime.stopping.is_set():
+        return []
     started = runtime.clock()
     client = runtime.api(connection, api, rows[-1].trace_id)
     outcome, error, raw = "done", None, None
@@ -81,7 +89,10 @@ def _read(
         outcome, error = failed.failure.value, failed
     except Exception as failed:
         log.exception("collect_failed", tenant=connection.tenant, connection=connection.name)
-        outcome, error = "failed", ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {failed!r}")
+        outcome, error = (
+            "failed",
+            ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {failed!r}"),
+        )
     finally:
         client.settle()
     now = runtime.clock()

@@ -49,9 +49,10 @@ class Outcome:
         self.decided += other.decided
         self.parked += other.parked
         self.raised += other.raised
-        for mine, theirs in ((self.execute, other.execute), (self.collect, other.collect)):
-            for name, ids in theirs.items():
-                mine.setdefault(name, []).extend(ids)  # type: ignore[attr-defined]
+        for name, actions in other.execute.items():
+            self.execute.setdefault(name, []).extend(actions)
+        for name, unread in other.collect.items():
+            self.collect.setdefault(name, []).extend(unread)
 
 
 @dataclass(slots=True)
@@ -136,7 +137,9 @@ class Batch:
         self._held: set[Lane] = set()
 
     def run(self, rows: Sequence[Row[Any]]) -> Outcome:
-        self.world.need_tickets((row.tenant, TicketRef(row.connection, row.subject)) for row in rows if row.subject)
+        self.world.need_tickets(
+            (row.tenant, TicketRef(row.connection, row.subject)) for row in rows if row.subject
+        )
         told = {row.id: found for row in rows if (found := self._converted(row)) is not None}
         self._meet_customers([item for items in told.values() for item in items])
         self._gather([item for items in told.values() for item in items])
@@ -294,9 +297,7 @@ class Batch:
             if ours and not self.runtime.registry.rule_info(rule).hears_ours:
                 continue
             given = {"event": event, "facts": replace(facts, settings=company.rules[rule].settings)}
-            decisions.append(asked(rule, lambda on_event=on_event, names=names, given=given: on_event(
-                **{name: given[name] for name in names}
-            )))  # fmt: skip
+            decisions.append(asked(rule, on_event, {name: given[name] for name in names}))
         for decision in decisions:
             for action in decision.actions:
                 self.world.foresee(event.tenant, decision.rule, action, self.now)
@@ -366,18 +367,22 @@ def event_id(event: Event) -> UUID:
     return uuid5(FACTS, f"{event.tenant}/{event.connection}/{event.id}")
 
 
-def rules_of(runtime: Runtime, disabled: frozenset[str]) -> Iterator[tuple[str, Callable[..., Any], tuple[str, ...]]]:
+def rules_of(
+    runtime: Runtime, disabled: frozenset[str]
+) -> Iterator[tuple[str, Callable[..., Any], tuple[str, ...]]]:
     """The rules to ask, in the order they are listed: name, function, and the arguments it takes."""
     for impl in of_tenant(runtime.registry.pm, disabled).get_hookimpls():
         yield rule_name(impl.plugin_name), impl.function, impl.argnames
 
 
-def asked(rule: str, call: Callable[[], Iterable[Action | Skip] | None]) -> Decision:
+def asked(
+    rule: str, on_event: Callable[..., Iterable[Action | Skip] | None], given: dict[str, Any]
+) -> Decision:
     """What a rule answers, to the last word; an exception becomes part of the answer. CollectFirst passes."""
     found: list[Action] = []
     skipped: list[str] = []
     try:
-        for answer in call() or ():
+        for answer in on_event(**given) or ():
             if isinstance(answer, Skip):
                 skipped.append(answer.reason)
             elif isinstance(answer, Action):

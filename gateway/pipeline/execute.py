@@ -86,13 +86,16 @@ def execute(runtime: Runtime, worker: int, tenant: str, name: str, ids: Sequence
             actions.give_back(db, ids, until)
         return Sent(waiting=len(ids), again=[(id_, until) for id_ in ids])
     with runtime.db.begin() as db:
-        claimed = actions.claim(db, tenant, name, ids, grant.granted, worker, now)
+        settles = timedelta(seconds=api.settles)
+        claimed = actions.claim(db, tenant, name, ids, grant.granted, worker, now, settles)
     governor.give_back(grant, grant.granted)
     results = _carry_out(runtime, connection, api, claimed)
     return _record(runtime, tenant, name, results)
 
 
 def _nowhere_to_send(connection: Connection[Any] | None, name: str) -> tuple[str, str]:
+    if not name:
+        return "unsupported", "this version does not send notices to channels yet"
     if connection is None:
         return "dead", f"connection {name!r} does not exist or is not usable; mend it, then retry this action"
     return "unsupported", f"{connection.vendor} only sends webhooks; it has no API to call"
@@ -112,7 +115,7 @@ def _carry_out(
         results: list[Result] = []
         for row in rows:
             stopped = bool(results) and results[-1].state == "pending"
-            if stopped or runtime.clock() > deadline:
+            if stopped or runtime.stopping.is_set() or runtime.clock() > deadline:
                 results.append(_handed_back(row, runtime.clock()))
             else:
                 results.append(_perform(runtime, connection, api, row))

@@ -146,8 +146,8 @@ class Ledger:
             case CancelTimer(key=key):
                 self._timers[row.tenant, key] = None
             case RaiseEvent(event=raised):
-                about = raised.get("ticket") or {}
-                ref_json = about.get("ref", about)
+                about: dict[str, Any] = raised.get("ticket") or {}
+                ref_json: dict[str, Any] = about.get("ref", about)
                 self._raise.append({
                     "tenant": row.tenant, "connection": ref_json.get("connection") or row.connection,
                     "dedup_key": f"raised:{id_}", "subject": ref_json.get("id"),
@@ -195,7 +195,9 @@ class Ledger:
         if not real:
             return
         self._actions = [
-            row for row in self._actions if not row["key"] or (row["tenant"], row["connection"], row["key"]) not in real
+            row
+            for row in self._actions
+            if not row["key"] or (row["tenant"], row["connection"], row["key"]) not in real
         ]
         for row in self._actions:
             found = real.get((row["tenant"], row["connection"], (row["ticket_id"] or " ")[1:]))

@@ -59,7 +59,9 @@ def learned(known: Known | None, event: TicketEvent) -> Known:
 
 
 def _by_time(comments: dict[str, Comment]) -> tuple[Comment, ...]:
-    dated = sorted((c for c in comments.values() if c.created_at is not None), key=lambda c: (c.created_at, c.id))
+    dated = sorted(
+        (c for c in comments.values() if c.created_at is not None), key=lambda c: (c.created_at, c.id)
+    )
     return (*(c for c in comments.values() if c.created_at is None), *dated)
 
 
@@ -105,17 +107,25 @@ class World:
         new = set(names) - self._asked
         self._asked |= new
         self.customer_ids.update(customers.find(self.db, new))
-        ids = {(tenant, self.customer_ids[tenant, key]) for tenant, key in new if (tenant, key) in self.customer_ids}
+        ids = {
+            (tenant, self.customer_ids[tenant, key])
+            for tenant, key in new
+            if (tenant, key) in self.customer_ids
+        }
         self._load_customers(ids)
 
     def need_links(self, names: Iterable[tuple[str, str]]) -> None:
         """All that is tied to these (tenant, name), and to the tickets so found; and those tickets and customers."""
         first = self._follow(names)
         self._follow((tenant, name) for tenant, name in first if name.startswith("ticket:"))
-        everything = first | {(tenant, other) for tenant, name in first for other in self.links.get((tenant, name), ())}
+        everything = first | {
+            (tenant, other) for tenant, name in first for other in self.links.get((tenant, name), ())
+        }
         self.need_tickets((tenant, ref) for tenant, name in everything if (ref := ref_of(name)) is not None)
         self._load_customers(
-            (tenant, name.removeprefix("customer:")) for tenant, name in everything if name.startswith("customer:")
+            (tenant, name.removeprefix("customer:"))
+            for tenant, name in everything
+            if name.startswith("customer:")
         )
 
     def _follow(self, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -153,7 +163,11 @@ class World:
     def meet(self, event: Event, told: Customer, namespace: UUID) -> Customer:
         """The stored customer, with what `event` tells of them; a new one if nobody by these keys is known."""
         known = self.customer_of(event.tenant, told)
-        news = {name: value for name, value in told.known().items() if value not in (None, (), "") and name != "id"}
+        news = {
+            name: value
+            for name, value in told.known().items()
+            if value not in (None, (), "") and name != "id"
+        }
         if known is None:
             known = Customer(id=str(uuid5(namespace, f"customer:{event.tenant}:{event.id}")))
         customer = known.model_copy(update=news)

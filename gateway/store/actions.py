@@ -67,7 +67,9 @@ def created_by_key(db: Connection, keys: Iterable[tuple[str, str, str]]) -> dict
         return {}
     a = actions.c
     rows = db.execute(
-        select(a.tenant, a.connection, a.key, a.ticket_id).where(tuple_(a.tenant, a.connection, a.key).in_(wanted))
+        select(a.tenant, a.connection, a.key, a.ticket_id).where(
+            tuple_(a.tenant, a.connection, a.key).in_(wanted)
+        )
     )
     return {(row.tenant, row.connection, row.key): row.ticket_id for row in rows}
 
@@ -79,12 +81,20 @@ def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def claim(
-    db: Connection, tenant: str, connection: str, ids: Sequence[UUID], limit: int, worker: int, now: datetime
+    db: Connection,
+    tenant: str,
+    connection: str,
+    ids: Sequence[UUID],
+    limit: int,
+    worker: int,
+    now: datetime,
+    settles: timedelta = timedelta(0),
 ) -> list[Row[Any]]:
     """Mark up to `limit` sendable actions as executing and return them, oldest first.
 
-    Sendable: pending, due, its ticket exists, and every earlier unfinished action on the same ticket goes along.
-    Claims of one connection take turns, so no ticket is ever worked on twice at the same time.
+    Sendable: pending, due, not interrupted less than `settles` ago, its ticket exists, and every earlier
+    unfinished action on the same ticket goes along. Claims of one connection take turns, so no ticket is ever
+    worked on twice at the same time.
     """
     db.execute(
         select(func.pg_advisory_xact_lock(func.hashtextextended(f"claim:{tenant}:{connection}", 7_271)))
@@ -107,6 +117,7 @@ def claim(
             a.id.in_(list(ids)),
             a.state == "pending",
             a.not_before <= now,
+            or_(~a.uncertain, a.started_at.is_(None), a.started_at <= now - settles),
             or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")),
             or_(a.ticket_id.is_(None), ~blocked),
         )
@@ -156,7 +167,9 @@ def waiting_on(db: Connection, tenant: str, ref: TicketRef) -> list[UUID]:
     a = actions.c
     rows = db.execute(
         select(a.id)
-        .where(a.tenant == tenant, a.connection == ref.connection, a.ticket_id == ref.id, a.state == "pending")
+        .where(
+            a.tenant == tenant, a.connection == ref.connection, a.ticket_id == ref.id, a.state == "pending"
+        )
         .order_by(a.seq)
     )
     return [row.id for row in rows]
@@ -263,7 +276,10 @@ def overdue(db: Connection, now: datetime, grace: timedelta, limit: int) -> list
         .with_for_update(skip_locked=True)
     )
     found = db.execute(
-        update(actions).where(a.id.in_(late)).values(not_before=now).returning(a.id, a.tenant, a.connection, a.seq)
+        update(actions)
+        .where(a.id.in_(late))
+        .values(not_before=now)
+        .returning(a.id, a.tenant, a.connection, a.seq)
     )
     return sorted(found, key=lambda row: row.seq)
 

@@ -135,16 +135,18 @@ def decided(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
         db.execute(
             update(deliveries)
             .where(d.id == bindparam("id_"), d.state == "received")
-            .values(state="decided", error=None, notes=bindparam("notes"), decided_at=bindparam("decided_at")),
+            .values(
+                state="decided", error=None, notes=bindparam("notes"), decided_at=bindparam("decided_at")
+            ),
             list(rows),
         )
 
 
 def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]:
     """The lanes of the deliveries that still wait, and the ids of those that belong to no ticket."""
-    waiting = select(deliveries.c.id, deliveries.c.tenant, deliveries.c.connection, deliveries.c.subject).where(
-        deliveries.c.id.in_(list(ids)), deliveries.c.state == "received"
-    )
+    waiting = select(
+        deliveries.c.id, deliveries.c.tenant, deliveries.c.connection, deliveries.c.subject
+    ).where(deliveries.c.id.in_(list(ids)), deliveries.c.state == "received")
     rows = db.execute(waiting).all()
     return (
         sorted({(row.tenant, row.connection, row.subject) for row in rows if row.subject is not None}),
@@ -155,7 +157,7 @@ def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]
 def take(db: Connection, lanes: Sequence[Lane], loose: Sequence[int]) -> list[Row[Any]]:
     """All that waits in these lanes (the caller holds their locks) and the loose ones, oldest first."""
     d = deliveries.c
-    rows: list[Row[Any]] = []
+    rows: list[Any] = []
     if lanes:
         in_lanes = select(deliveries).where(
             d.state == "received", tuple_(d.tenant, d.connection, d.subject).in_(list(lanes))
@@ -167,7 +169,7 @@ def take(db: Connection, lanes: Sequence[Lane], loose: Sequence[int]) -> list[Ro
     return rows
 
 
-def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[Row[Any]]]:
+def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[Any]]:
     """By ticket, every delivery that waits for a reading, of the tickets that `ids` are about. Oldest first."""
     d = deliveries.c
     mine = (d.tenant == tenant, d.connection == connection, d.state == "received", d.reading == "wanted")
@@ -178,7 +180,7 @@ def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> 
         .order_by(d.id)
         .limit(MAX_LANE * 4)
     )
-    found: dict[str, list[Row[Any]]] = {}
+    found: dict[str, list[Any]] = {}
     for row in db.execute(waiting):
         found.setdefault(row.subject, []).append(row)
     return found
@@ -204,7 +206,9 @@ def keep_missing(db: Connection, ids: Sequence[int]) -> None:
     """The ticket cannot be read any more: decide with what the webhook itself said."""
     d = deliveries.c
     db.execute(
-        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(reading="missing", error=None)
+        update(deliveries)
+        .where(d.id.in_(list(ids)), d.state == "received")
+        .values(reading="missing", error=None)
     )
 
 
@@ -222,9 +226,7 @@ def postpone(db: Connection, ids: Sequence[int], until: datetime, error: str | N
 def want_reading(db: Connection, ids: Sequence[int]) -> None:
     """A rule needs the whole ticket: these must be collected before they are decided."""
     d = deliveries.c
-    db.execute(
-        update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(reading="wanted")
-    )
+    db.execute(update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(reading="wanted"))
 
 
 def park(db: Connection, ids: Sequence[int], error: str, now: datetime) -> None:

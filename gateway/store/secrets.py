@@ -14,11 +14,15 @@ class Keyring:
 
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys:
-            raise GatewayError("no key to encrypt secrets with: set GATEWAY_SECRET_KEYS (see `gateway doctor`)")
+            raise GatewayError(
+                "no key to encrypt secrets with: set GATEWAY_SECRET_KEYS (see `gateway doctor`)"
+            )
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError:
-            raise GatewayError("GATEWAY_SECRET_KEYS: each key must be 32 url-safe base64-encoded bytes") from None
+            raise GatewayError(
+                "GATEWAY_SECRET_KEYS: each key must be 32 url-safe base64-encoded bytes"
+            ) from None
 
     def seal(self, secrets: dict[str, Any]) -> bytes:
         return self._fernet.encrypt(json.dumps(secrets).encode())

@@ -114,7 +114,12 @@ deliveries = Table(
     Index("ix_deliveries_tenant_id", "tenant", "id"),
     Index("ix_deliveries_waiting", "not_before", "id", postgresql_where=text("state = 'received'")),
     Index(
-        "ix_deliveries_lane", "tenant", "connection", "subject", "id", postgresql_where=text("state = 'received'")
+        "ix_deliveries_lane",
+        "tenant",
+        "connection",
+        "subject",
+        "id",
+        postgresql_where=text("state = 'received'"),
     ),
     Index("ix_deliveries_parked", "tenant", "id", postgresql_where=text("state = 'parked'")),
 )
@@ -285,6 +290,11 @@ incidents = Table(
     Column("count", Integer, nullable=False, server_default=text("1")),
     Column("closed_at", Moment),
     Index(
-        "uq_incidents_open", "tenant", "kind", "subject", unique=True, postgresql_where=text("closed_at IS NULL")
+        "uq_incidents_open",
+        "tenant",
+        "kind",
+        "subject",
+        unique=True,
+        postgresql_where=text("closed_at IS NULL"),
     ),
 )

@@ -91,7 +91,8 @@ class Directory:
 
 def version(db: Database) -> int:
     """Rises with every change."""
-    return db.execute(select(func.coalesce(func.max(config_changes.c.version), 0))).scalar_one()
+    newest: int = db.execute(select(func.coalesce(func.max(config_changes.c.version), 0))).scalar_one()
+    return newest
 
 
 def read(db: Database, registry: Registry, keyring: Keyring, at_version: int) -> Configuration:
@@ -149,7 +150,9 @@ def plain(error: Exception) -> str:
 def save_tenant(db: Database, tenant: Tenant) -> None:
     values = {"name": tenant.name, "locale": tenant.locale, "timezone": tenant.timezone}
     db.execute(
-        upsert(tenants).values(id=tenant.id, **values).on_conflict_do_update(index_elements=["id"], set_=values)
+        upsert(tenants)
+        .values(id=tenant.id, **values)
+        .on_conflict_do_update(index_elements=["id"], set_=values)
     )
 
 
@@ -197,7 +200,8 @@ def changed(db: Database, changes: list[str]) -> None:
 
 def split(settings: ConnectionSettings) -> tuple[dict[str, Any], dict[str, Any]]:
     """Open settings and secret ones, both as JSON; what was left at its default is left out."""
-    open_part, secret_part = {}, {}
+    open_part: dict[str, Any] = {}
+    secret_part: dict[str, Any] = {}
     plain_json = settings.model_dump(mode="json", exclude_unset=True)
     for name in settings.model_fields_set:
         value = getattr(settings, name)

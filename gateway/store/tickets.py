@@ -79,7 +79,8 @@ def save_comments(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         statement = insert(comments)
         db.execute(
             statement.on_conflict_do_update(
-                index_elements=["tenant", "connection", "ticket_id", "id"], set_={"body": statement.excluded.body}
+                index_elements=["tenant", "connection", "ticket_id", "id"],
+                set_={"body": statement.excluded.body},
             ),
             list(rows),
         )
@@ -150,7 +151,9 @@ def forget_planned(db: Connection, tenant: str, planned: TicketRef) -> None:
     """The ticket will not be created after all: rules must no longer count on it."""
     t = tickets.c
     db.execute(
-        delete(tickets).where(and_(t.tenant == tenant, t.connection == planned.connection, t.id == planned.id))
+        delete(tickets).where(
+            and_(t.tenant == tenant, t.connection == planned.connection, t.id == planned.id)
+        )
     )
 
 

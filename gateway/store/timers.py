@@ -15,9 +15,13 @@ def start(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
         statement = insert(timers)
         new = statement.excluded
-        moved = {name: new[name] for name in ("rule", "at", "connection", "ticket_id", "payload", "changed_at")}
+        moved = {
+            name: new[name] for name in ("rule", "at", "connection", "ticket_id", "payload", "changed_at")
+        }
         db.execute(
-            statement.on_conflict_do_update(index_elements=["tenant", "key"], set_={**moved, "state": "waiting"}),
+            statement.on_conflict_do_update(
+                index_elements=["tenant", "key"], set_={**moved, "state": "waiting"}
+            ),
             [{**row, "state": "waiting"} for row in rows],
         )
 

@@ -38,8 +38,10 @@ class Directory:
                 return
             try:
                 await asyncio.to_thread(self._read)
-            except Exception as error:
-                log.warning("configuration_not_read", error=str(error).splitlines()[0] if str(error) else repr(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the last known configuration stays
+                log.warning(
+                    "configuration_not_read", error=str(error).splitlines()[0] if str(error) else repr(error)
+                )
             self._checked = time.monotonic()
 
     def _read(self) -> None:

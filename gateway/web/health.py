@@ -32,7 +32,7 @@ def findings(runtime: Runtime) -> list[Finding]:
 def _store(runtime: Runtime) -> Finding:
     try:
         database.check_schema(runtime.db)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a check reports, whatever it met
         return Finding("store", False, str(error).splitlines()[0])
     return Finding("store", True, "PostgreSQL answers")
 
@@ -41,7 +41,7 @@ def _queue(runtime: Runtime) -> Finding:
     try:
         runtime.redis.ping()
         workers = Worker.count(connection=runtime.redis)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a check reports, whatever it met
         return Finding("queue", False, str(error).splitlines()[0])
     return Finding("queue", True, f"Redis answers, {workers} workers")
 
@@ -61,11 +61,13 @@ def _consumed(runtime: Runtime) -> Finding:
         with runtime.db.connect() as db:
             seconds = db.execute(_OLDEST).scalar()
         queued = sum(jobs.queue(runtime.redis, name).count for name in jobs.QUEUES)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a check reports, whatever it met
         return Finding("work", False, str(error).splitlines()[0])
     late = float(seconds or 0)
     if late > STALL_SECONDS:
-        return Finding("work", False, f"work has been due for {late:.0f} s and nobody took it; is a worker running?")
+        return Finding(
+            "work", False, f"work has been due for {late:.0f} s and nobody took it; is a worker running?"
+        )
     return Finding("work", True, f"nothing is late; {queued} jobs queued")
 
 
@@ -77,4 +79,6 @@ async def readyz(request: Request) -> JSONResponse:
     found = await asyncio.to_thread(findings, request.app.state.runtime)
     ready = all(finding.ok for finding in found)
     checks = {finding.name: {"ok": finding.ok, "detail": finding.detail} for finding in found}
-    return JSONResponse({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+    return JSONResponse(
+        {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+    )

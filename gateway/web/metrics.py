@@ -89,7 +89,9 @@ class Installation(Collector):
 
     def _of_rows(self) -> Iterable[Metric]:
         number = GaugeMetricFamily("gateway_rows", "Unfinished rows, by state", labels=["what", "state"])
-        age = GaugeMetricFamily("gateway_oldest_seconds", "Age of the oldest such row", labels=["what", "state"])
+        age = GaugeMetricFamily(
+            "gateway_oldest_seconds", "Age of the oldest such row", labels=["what", "state"]
+        )
         with self._runtime.db.connect() as db:
             for row in db.execute(_WAITING):
                 number.add_metric([row.what, row.state], row.number)

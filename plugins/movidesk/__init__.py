@@ -140,6 +140,7 @@ def connect_api(connection: Connection[Settings]) -> ApiSettings:
         rate=RateLimit(
             calls=settings.calls_per_minute, seconds=60, errors=3, error_seconds=60, concurrency=1
         ),
+        settles=settings.replica_lag_seconds,
     )
 
 

@@ -35,12 +35,24 @@ from gateway.pipeline import decide as deciding
 from gateway.runtime import Runtime
 from gateway.store import deliveries as inbox
 from gateway.store import tenants
-from gateway.store.tables import actions, comments, customers, deliveries, events, incidents, links, tickets, timers
+from gateway.store.tables import (
+    actions,
+    comments,
+    customers,
+    deliveries,
+    events,
+    incidents,
+    links,
+    tickets,
+    timers,
+)
 
 REF = TicketRef("desk", "7")
 
 
-def created(subject: str = "Boleto", *, ref: TicketRef = REF, minutes: int = 0, **fields: Any) -> TicketCreated:
+def created(
+    subject: str = "Boleto", *, ref: TicketRef = REF, minutes: int = 0, **fields: Any
+) -> TicketCreated:
     at = NOW + timedelta(minutes=minutes)
     ticket = Ticket(ref=ref, subject=subject, status=Status.NEW, remote_updated_at=at, **fields)
     return TicketCreated(id=f"created:{ref.id}", occurred_at=at, ticket=ticket)
@@ -71,7 +83,12 @@ def test_an_event_its_decisions_its_actions_and_the_ticket_are_one_write(gateway
     (event,) = rows(gateway, events)
     assert (event.kind, event.ticket_id, event.delivery_id, event.ours) == ("ticket.created", "7", id_, False)
     (action,) = rows(gateway, actions)
-    assert (action.state, action.rule, action.ticket_id, action.reason) == ("pending", "tagging", "7", "because")
+    assert (action.state, action.rule, action.ticket_id, action.reason) == (
+        "pending",
+        "tagging",
+        "7",
+        "because",
+    )
     acted = {"id": str(action.id), "kind": "add_tags", "reason": "because"}
     assert event.decisions == [{"rule": "tagging", "acted": [acted]}]
     assert outcome.execute == {("acme", "desk"): [action.id]}
@@ -139,9 +156,14 @@ def test_skips_and_silence_are_kept_too(gateway: Runtime) -> None:
     def skipping(event: Any, facts: Any) -> Any:
         yield Skip(reason="not in scope")
 
-    settle_in(gateway, rules={"quiet": rule("quiet", lambda e, f: None), "skipping": rule("skipping", skipping)})
+    settle_in(
+        gateway, rules={"quiet": rule("quiet", lambda e, f: None), "skipping": rule("skipping", skipping)}
+    )
     run(gateway, arrive(gateway, created(), subject="7"))
-    assert rows(gateway, events)[0].decisions == [{"rule": "quiet"}, {"rule": "skipping", "skipped": ["not in scope"]}]
+    assert rows(gateway, events)[0].decisions == [
+        {"rule": "quiet"},
+        {"rule": "skipping", "skipped": ["not in scope"]},
+    ]
 
 
 def test_a_poisoned_delivery_is_parked_alone(gateway: Runtime) -> None:
@@ -195,7 +217,11 @@ def test_a_rule_sees_what_was_already_decided_and_does_not_act_twice(gateway: Ru
             yield AddTags(ticket=event.ticket.ref, tags=("seen",), reason="first")
 
     settle_in(gateway, rules={"once": rule("once", once)})
-    run(gateway, arrive(gateway, created(tags=frozenset()), subject="7"), arrive(gateway, updated(1), subject="7"))
+    run(
+        gateway,
+        arrive(gateway, created(tags=frozenset()), subject="7"),
+        arrive(gateway, updated(1), subject="7"),
+    )
     run(gateway, arrive(gateway, updated(2, tags=frozenset()), subject="7"))
     assert len(rows(gateway, actions)) == 1
 
@@ -214,7 +240,10 @@ def test_a_rule_that_needs_the_whole_ticket_makes_the_core_read_it_first(gateway
     outcome = run(gateway, id_)
     assert outcome.collect == {("acme", "desk"): [id_]}
     assert rows(gateway, events) == []
-    assert [(row.state, row.reading) for row in rows(gateway, deliveries)] == [("received", "wanted"), ("received", None)]
+    assert [(row.state, row.reading) for row in rows(gateway, deliveries)] == [
+        ("received", "wanted"),
+        ("received", None),
+    ]
     whole = created("Whole").model_copy(update={"complete": True, "comments": (Comment(id="1", body="oi"),)})
     with gateway.db.begin() as db:
         (waiting,) = inbox.unread(db, "acme", "desk", [id_]).values()
@@ -257,7 +286,9 @@ def test_a_planned_ticket_is_a_fact_at_once_and_its_key_opens_one_ticket_ever(ga
         if facts.linked:
             yield AddComment(ticket=facts.linked[0].ref, body="again", reason="open already")
             return
-        create = CreateTicket(connection="desk", key="k", subject="S", description="D", tags=("core",), reason="r")
+        create = CreateTicket(
+            connection="desk", key="k", subject="S", description="D", tags=("core",), reason="r"
+        )
         yield create
         yield LinkTickets(left=str(create.ticket), right=str(facts.customer), reason="r")
 
@@ -285,7 +316,8 @@ def test_two_batches_at_once_open_one_ticket_for_one_customer(gateway: Runtime) 
     settle_in(gateway, rules={"opening": rule("opening", opening)}, names=("desk", "pay"))
     for wave in range(5):
         ids = [
-            arrive(gateway, payment(f"{wave}-{n}", email=f"c{wave}@x.example"), connection="pay") for n in range(4)
+            arrive(gateway, payment(f"{wave}-{n}", email=f"c{wave}@x.example"), connection="pay")
+            for n in range(4)
         ]
         threads = [threading.Thread(target=run, args=(gateway, id_)) for id_ in ids]
         for thread in threads:
@@ -344,7 +376,9 @@ def test_timers_are_rows_and_raised_events_take_the_same_way(gateway: Runtime) -
     assert [row.kind for row in rows(gateway, events)].count("unrecognized") == 1
 
 
-def test_a_deadlock_or_lost_connection_parks_nothing(gateway: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadlock_or_lost_connection_parks_nothing(
+    gateway: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sqlalchemy.exc import OperationalError
 
     def lost(*_: Any) -> None:
@@ -371,7 +405,9 @@ def test_comments_and_status_changes_that_we_wrote_come_back_as_ours(gateway: Ru
     note = Comment(id="5", body="Falta  o telefone", is_private=True, author=Person(id="api"))
     at = NOW + timedelta(seconds=3)
     echo = CommentCreated(id="comment@5:7", occurred_at=at, ticket=Ticket(ref=REF), comment=note)
-    moved = TicketStatusChanged(id="s", occurred_at=at, ticket=Ticket(ref=REF), old=Status.NEW, new=Status.OPEN)
+    moved = TicketStatusChanged(
+        id="s", occurred_at=at, ticket=Ticket(ref=REF), old=Status.NEW, new=Status.OPEN
+    )
     human = moved.model_copy(update={"id": "later", "occurred_at": NOW + timedelta(hours=1)})
     run(gateway, arrive(gateway, echo, moved, human, subject="7"))
     assert {row.fact: row.ours for row in rows(gateway, events)} == {

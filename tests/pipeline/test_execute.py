@@ -1,6 +1,5 @@
 """A decision becomes a vendor's answer, once and only once."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -69,7 +68,7 @@ def vendor() -> Vendor:
 
 
 @pytest.fixture
-def decided(gateway: Runtime, vendor: Vendor) -> Iterator[Any]:
+def decided(gateway: Runtime, vendor: Vendor) -> Any:
     """Have a rule answer these actions to one event, and give the ids of what may be sent."""
 
     def deciding(*found: Any) -> list[Any]:
@@ -78,7 +77,7 @@ def decided(gateway: Runtime, vendor: Vendor) -> Iterator[Any]:
         run(gateway, arrive(gateway, event, subject="7"))
         return [row.id for row in rows(gateway, actions) if row.state == "pending"]
 
-    yield deciding
+    return deciding
 
 
 def send(gateway: Runtime, ids: list[Any]) -> Any:
@@ -220,7 +219,9 @@ def test_a_plugin_with_a_bug_ends_the_action_with_the_reason(gateway, vendor, de
 
 
 def test_a_created_ticket_takes_the_place_of_the_planned_one(gateway, vendor, decided):
-    create = CreateTicket(connection="desk", key="k", subject="S", description="D", tags=("core",), reason="r")
+    create = CreateTicket(
+        connection="desk", key="k", subject="S", description="D", tags=("core",), reason="r"
+    )
     link = LinkTickets(left=str(create.ticket), right="customer:c1", reason="r")
     ids = decided(create, link, AddComment(ticket=create.ticket, body="first", reason="r"))
     vendor.answers = [Receipt(remote_id="99")]

@@ -52,7 +52,9 @@ def test_the_same_delivery_again_is_a_duplicate(hooks, gateway):
     assert [row.duplicates for row in rows(gateway, deliveries)] == [1]
 
 
-@pytest.mark.parametrize("path", ["/hooks/acme/other", "/hooks/nobody/desk", "/hooks/acme", "/hooks/", "/hooks//x"])
+@pytest.mark.parametrize(
+    "path", ["/hooks/acme/other", "/hooks/nobody/desk", "/hooks/acme", "/hooks/", "/hooks//x"]
+)
 def test_an_unknown_address_is_404_and_never_410(hooks, gateway, path):
     assert hooks.post(path, content=BODY, headers=KEY).status_code == 404
     assert stored(gateway) == 0
@@ -72,7 +74,13 @@ def test_head_is_200_for_a_vendor_that_looks_before_it_sends(hooks):
 
 @pytest.mark.parametrize(
     "proof",
-    [{}, {"X-Gateway-Key": "wrong"}, {"X-Gateway-Key": ""}, {"Authorization": "Basic !!"}, {"Authorization": "x"}],
+    [
+        {},
+        {"X-Gateway-Key": "wrong"},
+        {"X-Gateway-Key": ""},
+        {"Authorization": "Basic !!"},
+        {"Authorization": "x"},
+    ],
 )
 def test_no_or_wrong_proof_is_401_and_leaves_no_row(hooks, gateway, proof):
     answer = hooks.post("/hooks/acme/desk", content=BODY, headers=proof)
@@ -155,12 +163,14 @@ def test_a_rotated_key_and_a_new_connection_work_at_the_next_webhook(hooks, gate
             connection = tenants.Connection("acme", name, "town", settings)
             tenants.save_connection(db, connection, gateway.keyring)
         tenants.changed(db, ["rotated"])
-    import time
 
     time.sleep(0.6)
     for name in ("desk", "second"):
         told = json.dumps({"id": name, "events": []}).encode()
-        assert hooks.post(f"/hooks/acme/{name}", content=told, headers={"X-Gateway-Key": "new"}).status_code == 202
+        assert (
+            hooks.post(f"/hooks/acme/{name}", content=told, headers={"X-Gateway-Key": "new"}).status_code
+            == 202
+        )
 
 
 def test_health_and_metrics_tell_the_truth(hooks):
@@ -172,5 +182,3 @@ def test_health_and_metrics_tell_the_truth(hooks):
     assert 'gateway_refused_total{reason="proof"} 1.0' in text
     assert "gateway_received_total 1.0" in text
     assert 'gateway_rows{state="decide",what="deliveries"} 1.0' in text
-
-
