@@ -8,10 +8,10 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import gateway_rules
 import pytest
 
 import gateway
-import gateway_rules
 from gateway.store.database import MIGRATIONS
 
 ROOT = Path(__file__).parent.parent
