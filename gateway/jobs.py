@@ -7,10 +7,10 @@ any time; the sweep finds the rows and hints again.
 import secrets
 import signal
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import text
 
 from gateway import metrics
+from gateway.clock import utc_now
 from gateway.model.event import TimerFired
 from gateway.model.ticket import TicketRef
 from gateway.pipeline import collect as collecting
@@ -47,6 +48,7 @@ TIMEOUT = 180
 WORKER_TTL = 60
 """Seconds: a worker asks for jobs anew at least this often, so a dead socket does not keep it silent."""
 SWEEP_SECONDS = 5
+SWEEP_TOO_LONG = timedelta(seconds=30)
 GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
 BUSY = 20
@@ -80,6 +82,16 @@ class Worker:
         )
         self._session.rollback()
         return self.number
+
+    @contextmanager
+    def accountable(self) -> Iterator[int]:
+        """Work under this process's number. If it fails half-way the number dies, and what was claimed under it is
+        taken back as if the whole process had."""
+        try:
+            yield self.alive()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -138,7 +150,8 @@ def execute(tenant: str, connection: str, ids: list[str]) -> None:
     """Carry out these actions of one connection."""
     me = _me()
     with metrics.flushed(me.runtime.redis):
-        sent = executing.execute(me.runtime, me.alive(), tenant, connection, [UUID(id_) for id_ in ids])
+        with me.accountable() as number:
+            sent = executing.execute(me.runtime, number, tenant, connection, [UUID(id_) for id_ in ids])
         for state, number in sent.states.items():
             metrics.count("attempts", number, state=state)
         metrics.count("governor_waits", sent.waiting, stage="execute")
@@ -152,9 +165,10 @@ def sweep() -> None:
     """Find rows that were left behind, fire timers that are due, take back what dead workers held."""
     runtime = _me().runtime
     now = runtime.clock()
-    release_stale_slots(runtime.redis)
     with runtime.db.begin() as db:
+        living = actions.living_workers(db)
         reclaimed = actions.reclaim(db, now, SHORTEST, LONGEST, SWEEP_LIMIT)
+    release_stale_slots(runtime.redis, living)
     raised = fire_timers(runtime)
     if raised:
         enqueue_decide(runtime, raised)
@@ -267,15 +281,22 @@ def _enqueue(
         log.warning("hint_lost", queue=name, error=str(error))
 
 
-def release_stale_slots(redis: Redis) -> None:
-    """A worker that died holding a connection's slot must not block the connection: no job lives longer than this."""
-    oldest = TIMEOUT + 20
+def release_stale_slots(redis: Redis, living: Container[int]) -> None:
+    """A worker that died holding a connection's slot must not block the connection until RQ notices."""
     for limited in RateLimitRegistry.all(redis):
         held: Any = redis.zrange(limited.allowed_key, 0, -1, withscores=True)
         now = redis.time()[0]
         for job_id, since in held:
-            if now - since > oldest:
+            status, worker = redis.hmget(Job.key_for(job_id.decode()), "status", "worker_name")
+            orphaned = status == b"started" and _number(worker) not in living
+            if orphaned or status is None or now - since > TIMEOUT + 20:
                 limited.release_and_enqueue(job_id.decode())
+
+
+def _number(worker_name: Any) -> int:
+    """The number of the process that an RQ worker ran in, from its name."""
+    digits = (worker_name or b"").decode().split("-")[1:2]
+    return int(digits[0]) if digits and digits[0].isdecimal() else 0
 
 
 # --- the worker process -----------------------------------------------------------------------------------------
@@ -290,8 +311,7 @@ def work(runtime: Runtime) -> None:
     threading.Thread(target=_keep_schedule, args=(runtime, stopping), daemon=True, name="schedule").start()
     while not stopping.is_set():
         try:
-            me.alive()
-            _worker_on(runtime).work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
+            _worker_on(me).work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever happens to its stores
             log.warning("worker_waits", error=first_line(error))
         stopping.wait(1.0)
@@ -299,17 +319,18 @@ def work(runtime: Runtime) -> None:
 
 def drain(runtime: Runtime) -> None:
     """Do all that is queued now, in this process, and come back (for tests and tools)."""
-    with closing(become_worker(runtime)):
-        _worker_on(runtime).work(burst=True, logging_level="WARNING")
+    with closing(become_worker(runtime)) as me:
+        _worker_on(me).work(burst=True, logging_level="WARNING")
 
 
-def _worker_on(runtime: Runtime) -> "InProcessWorker":
+def _worker_on(me: Worker) -> "InProcessWorker":
+    runtime = me.runtime
     return InProcessWorker(
         [queue(runtime.queues, name) for name in QUEUES],
         connection=runtime.queues,
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL,
-        name=f"gateway-{secrets.token_hex(6)}",
+        name=f"gateway-{me.alive()}-{secrets.token_hex(3)}",
         default_result_ttl=0,
         log_job_description=False,
         stopping=runtime.stopping,
@@ -332,15 +353,29 @@ class Sweep(CronJob):
     """RQ's own cron job would be pickled and would pile up; this one is JSON, and there is only ever one."""
 
     def enqueue(self, connection: Redis) -> Job:
-        upkeep = queue(connection, UPKEEP)
         if connection.set("gateway:sweep", 1, nx=True, px=SWEEP_SECONDS * 1000 - 500):
+            upkeep = queue(connection, UPKEEP)
+            options: dict[str, Any] = {"job_id": "sweep", "result_ttl": 0, "failure_ttl": SWEEP_SECONDS}
             try:
-                return upkeep.enqueue(
-                    "gateway.jobs.sweep", job_id="sweep", unique=True, result_ttl=0, failure_ttl=SWEEP_SECONDS
-                )
+                return upkeep.enqueue("gateway.jobs.sweep", unique=True, **options)
             except DuplicateJobError:
-                log.debug("sweep_still_waiting")
+                self._make_way(upkeep)
         return Job(connection=connection, serializer=JSONSerializer)
+
+    @staticmethod
+    def _make_way(upkeep: Queue) -> None:
+        """A sweep that was killed half-way would stand in the way of all later ones."""
+        earlier = upkeep.fetch_job("sweep")
+        if (
+            earlier is not None
+            and earlier.enqueued_at
+            and utc_now() - _aware(earlier.enqueued_at) > SWEEP_TOO_LONG
+        ):
+            earlier.delete()
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _keep_schedule(runtime: Runtime, stopping: threading.Event) -> None:

@@ -1,6 +1,7 @@
 """Who is this customer, whichever system speaks of them: found by document, e-mail or telephone."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -26,6 +27,7 @@ def keys_of(person: Customer | Contact) -> list[str]:
     return keys
 
 
+@lru_cache(maxsize=4096)
 def _e164(phone: str) -> str | None:
     try:
         number = phonenumbers.parse(phone, REGION)
