@@ -27,6 +27,7 @@ from gateway.model.connection import Connection
 from gateway.model.facts import Tenant
 from gateway.model.webhook import Webhook
 from gateway.pipeline.accept import admit
+from gateway.pipeline.collect import collect
 from gateway.pipeline.decide import decide
 from gateway.pipeline.execute import execute
 from gateway.runtime import Runtime
@@ -159,6 +160,15 @@ class Acme:
             assert connection is not None
             [stored] = deliveries.insert(db, [admit(self.gateway.registry, webhook, connection)])
         return stored.id
+
+    def opens(self, ticket: Mapping[str, Any]) -> dict[str, Any]:
+        """A person opens this ticket at the desk."""
+        answer = httpx.post(f"{self.desk_url}/_sandbox/human/tickets", json=ticket).raise_for_status().json()
+        opened: dict[str, Any] = answer["ticket"]
+        return opened
+
+    def collect(self, *ids: int, connection: str = "desk") -> None:
+        collect(self.gateway, "acme", connection, ids)
 
     def decide(self, *ids: int) -> None:
         decide(self.gateway, ids)
