@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -28,6 +29,7 @@ _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s\"'<>@]+(?=@)")
 
 
+@lru_cache(maxsize=1024)
 def is_sensitive(name: str) -> bool:
     """Does a header, parameter or field of this name hold something that must not be shown?"""
     lowered = name.lower()
