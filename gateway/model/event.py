@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_serializer
 
 from .customer import Appointment, Call, Customer, Deal, FormSubmission, Payment, Usage
 from .person import Contact, Person
@@ -73,6 +73,10 @@ class TicketTagged(TicketEvent):
     kind: Literal["ticket.tagged"] = "ticket.tagged"
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
+
+    @field_serializer("added", "removed", when_used="json")
+    def _sorted(self, tags: frozenset[str]) -> list[str]:
+        return sorted(tags)
 
 
 class TicketMerged(TicketEvent):

@@ -1,7 +1,8 @@
 """What do all canonical objects have in common? They are frozen, named by keyword, and aware of time zones."""
 
 from datetime import UTC
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
@@ -24,9 +25,14 @@ class Record(BaseModel):
     def to_json(self, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
         """What is known, as JSON; unknown fields stay unknown when it is read again."""
         known = self.model_dump(mode="json", exclude_unset=True, exclude=set(without) or None)
-        if "kind" in type(self).model_fields:
-            known["kind"] = self.kind  # type: ignore[attr-defined]
-        return known
+        return known | _fixed(type(self))
+
+
+@cache
+def _fixed(kind: type[Record]) -> dict[str, Any]:
+    """What tells an event or an action of this kind from the others: always said, though nobody sets it."""
+    fields = kind.model_fields.items()
+    return {name: field.default for name, field in fields if get_origin(field.annotation) is Literal}
 
 
 T = TypeVar("T", bound=Record)
