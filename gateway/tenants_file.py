@@ -52,10 +52,12 @@ def read(content: bytes, folder: Path, environment: Mapping[str, str], registry:
     :param environment: where `{env: NAME}` is looked up
     """
     given = yaml_text.load(content)
+    if not isinstance(given, dict):
+        raise InvalidConfiguration("the file should be a mapping that begins with `tenants:`")
     try:
         file = File.model_validate(given)
     except ValidationError as error:
-        lines = explained(error, given, lambda parts: ".".join(parts) or "the file", _known)
+        lines = explained(error, given, lambda parts: ".".join(parts), _known)
         raise InvalidConfiguration("\n".join(lines)) from None
     reader = _Reader(registry, folder, environment, [], [])
     tenants = {name: reader.tenant(name, entry) for name, entry in file.tenants.items()}

@@ -1,7 +1,7 @@
 """How is YAML read and written, so that a person's file means what it says and mistakes are pointed at?"""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.composer import ComposerError
@@ -29,7 +29,8 @@ def load(content: bytes | str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        context = f" ({error.context})" if error.context else ""
+        began = f" from line {error.context_mark.line + 1}" if error.context_mark else ""
+        context = f" ({error.context}{began})" if error.context else ""
         raise InvalidConfiguration(f"{where}{error.problem}{context}") from None
     except ReaderError as error:
         raise InvalidConfiguration(f"position {error.position}: not text: {error.reason}") from None
@@ -46,7 +47,7 @@ def dump(value: Any) -> str:
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML declares it so)
-    yaml_constructors: dict[Any, Any] = {  # noqa: RUF012 (PyYAML declares it so)
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
         # Only these tags: nothing becomes a date, a set or bytes.
         tag: construct
         for tag, construct in yaml.SafeLoader.yaml_constructors.items()

@@ -2,11 +2,23 @@
 
 import sys
 
-from gateway.cli import actions, config, deliveries, doctor, inspect, plugins, rules, run
+from gateway.cli import actions, config, deliveries, demo, doctor, inspect, plugins, rules, run
 from gateway.cli.app import app, fail
 from gateway.model.errors import GatewayError
 
-__all__ = ["actions", "app", "config", "deliveries", "doctor", "inspect", "main", "plugins", "rules", "run"]
+__all__ = [
+    "actions",
+    "app",
+    "config",
+    "deliveries",
+    "demo",
+    "doctor",
+    "inspect",
+    "main",
+    "plugins",
+    "rules",
+    "run",
+]
 
 
 def main() -> None:

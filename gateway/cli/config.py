@@ -73,7 +73,7 @@ def tenants(as_json: AsJson = False) -> None:
     """List the tenants."""
     with opened() as gateway:
         _, known = read(gateway)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": name,
             "name": company.tenant.name,

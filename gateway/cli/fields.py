@@ -59,5 +59,5 @@ def _bounds(schema: dict[str, Any]) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     signs = ((">=", low), (">", above), ("<=", high), ("<", below))
-    bounds = [f"{sign} {value:g}" for sign, value in signs if value is not None]
+    bounds = [f"{sign} {value}" for sign, value in signs if value is not None]
     return f" ({', '.join(bounds)})" if bounds else ""

@@ -21,9 +21,15 @@ def plugins(as_json: AsJson = False) -> None:
         print_json(rows)
         return
     for row in rows:
-        out.print(f"{row['kind']} [bold]{row['name']}[/]: {escape(row['label'])}", highlight=False)
-        out.print(f"    from {row['distribution']} {row['version']} ({row['module']})", highlight=False)
-        out.print(f"    {', '.join(row['hooks'])}", highlight=False)
+        out.print(
+            f"{row['kind']} [bold]{row['name']}[/]: {escape(row['label'])}", highlight=False, soft_wrap=True
+        )
+        out.print(
+            f"    from {row['distribution']} {row['version']} ({row['module']})",
+            highlight=False,
+            soft_wrap=True,
+        )
+        out.print(f"    {', '.join(row['hooks'])}", highlight=False, soft_wrap=True)
 
 
 def _vendors(installed: Registry) -> list[dict[str, Any]]:

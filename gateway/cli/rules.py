@@ -1,6 +1,8 @@
 """The verbs of a tenant's rules: list, show, enable, disable, set."""
 
+import json
 from collections.abc import Mapping, Sequence
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
@@ -57,13 +59,24 @@ def show_rule(rule: Rule, tenant: InTenant, as_json: AsJson = False) -> None:
         return
     out.print(f"{rule}: {'on' if choice.enabled else 'off'}", style="bold", highlight=False)
     if choice.error:
-        out.print(f"error: {choice.error}", style="red", markup=False, highlight=False)
+        out.print(f"error: {choice.error}", style="red", markup=False, highlight=False, soft_wrap=True)
     for locale, description in info.description.items():
-        out.print(f"\n{info.title.get(locale, rule)} ({locale})", style="bold", markup=False, highlight=False)
-        out.print(description, markup=False, highlight=False)
-    out.print()
-    columns = ("name", "type", "default", "current", "description")
-    show([_unrepeated(row) for row in settings], columns, as_json=False, empty="it has no settings")
+        out.print(
+            f"\n{info.title.get(locale, rule)} ({locale})",
+            style="bold",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        out.print(description, markup=False, highlight=False, soft_wrap=True)
+    for row in settings:
+        out.print(f"\n{row['name']}", style="bold", end="", markup=False, highlight=False, soft_wrap=True)
+        meaning = f": {row['description']}" if row["description"] else ""
+        out.print(f" ({row['type']}){meaning}", markup=False, highlight=False, soft_wrap=True)
+        default = "required" if row["required"] else _block(row["default"])
+        out.print(f"    default: {default}", markup=False, highlight=False, soft_wrap=True)
+        if row["set"]:
+            out.print(f"    current: {_block(row['current'])}", markup=False, highlight=False, soft_wrap=True)
 
 
 @rules.command()
@@ -151,7 +164,8 @@ def _suits(field: FieldInfo, value: Any) -> bool:
     return True
 
 
-def _unrepeated(row: dict[str, Any]) -> dict[str, Any]:
-    """For the table: the current value only where it is not the default."""
-    default = "(required)" if row["required"] else row["default"]
-    return row | {"default": default, "current": row["current"] if row["set"] else None}
+def _block(value: Any) -> str:
+    """A value as it would be given to `rules set`; texts of several lines are set off."""
+    if isinstance(value, str) and "\n" in value:
+        return "|\n" + indent(value, "        ")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
