@@ -1,8 +1,18 @@
 """Did we do this ourselves? So that what we wrote does not come back as news."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
-from .action import AddComment, AddTags, AssignTo, RemoveTags, SetFields, SetPriority, SetStatus
+from .action import (
+    AddComment,
+    AddTags,
+    AssignTo,
+    CreateTicket,
+    RemoveTags,
+    SetFields,
+    SetPriority,
+    SetStatus,
+)
 from .event import CommentCreated, Event, TicketAssigned, TicketStatusChanged, TicketTagged, TicketUpdated
 from .facts import Past
 from .scope import folded
@@ -10,6 +20,8 @@ from .text import html_to_text
 
 SENT = frozenset({"executing", "done"})
 FIELDS = frozenset({"custom_fields", "priority", "remote_priority"})
+UNTOUCHED = timedelta(seconds=2)
+"""A ticket last changed so soon after it was opened is still as it was opened."""
 
 
 def is_ours(event: Event, own_ids: frozenset[str], past: Iterable[Past]) -> bool:
@@ -37,6 +49,9 @@ def _wrote(entry: Past, event: Event) -> bool:
             return _recent(entry, event) and (same_person or (assignee is None and team == ours))
         case TicketUpdated(changed=changed), SetFields() | SetPriority():
             return bool(changed) and FIELDS.issuperset(changed) and _recent(entry, event)
+        case TicketUpdated(ticket=ticket), CreateTicket():  # first read after our creation was recorded
+            opened, touched = ticket.remote_created_at, ticket.remote_updated_at
+            return opened is not None and touched is not None and touched - opened < UNTOUCHED
     return False
 
 
