@@ -63,6 +63,7 @@ def _changes(
         written = comment.created_at or at
         if comment.id in known or (old is None and seen_at - written > FRESH):
             continue
+        known.add(comment.id)
         author = comment.author or actor
         yield CommentCreated(
             **{**common(f"comment@{comment.id}"), "occurred_at": written, "actor": author},  # type: ignore[arg-type]

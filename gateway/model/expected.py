@@ -53,7 +53,14 @@ def _lay(changes: dict[str, Any], ticket: Ticket, action: Action) -> None:
 
 
 def planned(action: CreateTicket) -> Ticket:
-    """The ticket that this action will create, as far as we can tell."""
+    """The ticket that this action will create; what its desk will choose is unknown."""
+    chosen: dict[str, Any] = {}
+    if action.priority is not None:
+        chosen["priority"] = action.priority
+    if action.type is not None:
+        chosen["type"] = action.type
+    if action.assignee is not None:
+        chosen["assignee"] = Person(id=action.assignee)
     return Ticket(
         ref=action.ticket,
         kind=action.ticket_kind,
@@ -64,4 +71,5 @@ def planned(action: CreateTicket) -> Ticket:
         team=action.team,
         tags=frozenset(action.tags),
         custom_fields=action.custom_fields,
+        **chosen,
     )

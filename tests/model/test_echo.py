@@ -156,8 +156,3 @@ def test_while_it_is_being_sent_the_moment_of_the_decision_counts():
 def test_any_one_of_our_actions_is_enough():
     event = told(TicketStatusChanged, new=Status.OPEN)
     assert ours(event, past(NOTE), past(OPENED), past(TO_ANA))
-
-
-def test_a_comment_without_words_is_nobodys_echo():
-    wordless = AddComment(body="<img src='https://x.example/a.png'>", is_html=True, **WHY)
-    assert not ours(comment("", id_="5"), past(wordless, remote_id="4"))

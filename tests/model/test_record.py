@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests_made import MOMENTS
 
 from gateway.model.connection import Receipt
 from gateway.model.customer import Appointment, Customer
@@ -67,12 +68,9 @@ def test_a_moment_without_a_zone_is_refused():
         Appointment(id="a", starts_at=datetime(2026, 3, 2, 9))  # noqa: DTZ001
 
 
-@given(
-    st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1)),
-    st.integers(-14 * 60, 14 * 60),
-)  # noqa: DTZ001
-def test_every_moment_is_kept_in_utc_and_stays_the_same_moment(naive, minutes):
-    moment = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+@given(MOMENTS, st.integers(-14 * 60, 14 * 60))
+def test_every_moment_is_kept_in_utc_and_stays_the_same_moment(utc, minutes):
+    moment = utc.astimezone(timezone(timedelta(minutes=minutes)))
     kept = Appointment(id="a", starts_at=moment).starts_at
     assert kept == moment
     assert kept.tzinfo is UTC
