@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.padding import Padding
 from rich.text import Text
 
 from gateway import doctor as checks
@@ -78,10 +77,8 @@ def _with_stores(
 
 
 def _print(finding: Finding) -> None:
-    out.print(
-        Text.assemble(
-            (f"{finding.level:4} ", STYLES[finding.level]), (f"{finding.name}: ", "bold"), finding.text
-        )
-    )
+    level = (f"{finding.level:4} ", STYLES[finding.level])
+    whole = not out.is_terminal  # a file or a pipe keeps its lines
+    out.print(Text.assemble(level, (f"{finding.name}: ", "bold"), finding.text), soft_wrap=whole)
     if finding.do:
-        out.print(Padding(Text(f"-> {finding.do}"), (0, 0, 0, 5), expand=False))
+        out.print(Text(f"     -> {finding.do}"), soft_wrap=whole)

@@ -41,9 +41,14 @@ def line(text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def lines(lines: Iterable[tuple[int, str, str]]) -> None:
-    for depth, text, style in lines:
-        out.print(Padding(Text(text, style=style), (0, 0, 0, 2 * depth), expand=False))
+def lines(found: Iterable[tuple[int, str, str]]) -> None:
+    """Depth, text, style of each. A terminal gets them wrapped and indented; a file or a pipe keeps them whole."""
+    for depth, words, style in found:
+        text = Text(words, style=style)
+        if out.is_terminal:
+            out.print(Padding(text, (0, 0, 0, 2 * depth), expand=False))
+        else:
+            out.print(Text("  " * depth) + text, soft_wrap=True)
 
 
 def found_or_fail(row: Row[Any] | None, what: str) -> Row[Any]:
