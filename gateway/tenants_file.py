@@ -204,7 +204,7 @@ class _Reader:
 
     def _url(self, source: Any, where: str) -> Secret[Any]:
         url = self._secret(source, where)
-        if isinstance(url, str) and not understood(url):
+        if isinstance(url, str) and url and not understood(url):
             self.problems.append(
                 f"{where}: not a URL that Apprise understands; expected one such as slack://... "
                 "or mailto://..., see https://appriseit.com/services/"

@@ -46,7 +46,7 @@ def dump(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML declares it so)
+    yaml_implicit_resolvers: dict[str, Any] = {}
     yaml_constructors: ClassVar[dict[Any, Any]] = {
         # Only these tags: nothing becomes a date, a set or bytes.
         tag: construct

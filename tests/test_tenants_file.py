@@ -158,6 +158,14 @@ def test_a_mistake_is_named_by_its_place_and_by_what_was_expected(
     assert "bad-example" not in str(refused.value)
 
 
+def test_a_channel_whose_url_is_not_at_hand_gets_one_line(installed: Registry) -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        said("tenants: {acme: {channels: {ops: {url: {env: NOT_SET}}}}}", installed)
+
+    expected = "tenants.acme.channels.ops.url: the environment variable NOT_SET is not set"
+    assert str(refused.value) == expected
+
+
 @pytest.mark.parametrize("text", ["", "null", "[]", "5", "# nothing"])
 def test_a_file_that_is_no_mapping_is_refused(installed: Registry, text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="begins with `tenants:`"):
