@@ -32,6 +32,10 @@ Finding = tuple[str, str]
 """(`ok` or `warning`, text for a person)."""
 
 
+class Away(GatewayError):
+    """A store does not answer now; it may later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """Where the two stores of this installation are."""
@@ -160,7 +164,10 @@ def check_redis(url: str) -> list[Finding]:
             client.ping()
             return _findings(client, where)
     except (redis.RedisError, OSError) as error:
-        raise GatewayError(f"{where} cannot be used: {_first_line(error)}") from None
+        away = isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
+        refused = isinstance(error, redis.AuthenticationError)
+        kind = Away if away and not refused else GatewayError
+        raise kind(f"{where} cannot be used: {_first_line(error)}") from None
 
 
 def _findings(client: Any, where: str) -> list[Finding]:

@@ -1,6 +1,7 @@
 """The verbs that run something: up, serve, worker, migrate."""
 
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -46,6 +47,8 @@ def up(port: Port = 8000, host: Host = "127.0.0.1", workers: Workers = 2) -> Non
 def serve(port: Port = 8000, host: Host = "127.0.0.1") -> None:
     """Run one server process: it verifies, stores and acknowledges webhooks."""
     chosen = _settings()
+    # uvicorn raises the signal again once it has stopped: the end of an orderly stop, and no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with embedded.stores(chosen) as stores, runtime_on(chosen, stores) as started:
         _check(stores)
         uvicorn.run(App(started), host=host, port=port, **UVICORN)
@@ -88,7 +91,12 @@ def _settings() -> Settings:
 
 
 def _check(stores: embedded.Stores) -> None:
-    for level, text in embedded.check_redis(stores.redis_url):
+    """Raises GatewayError for a Redis that will not do. One that is away is waited for: webhooks need none."""
+    try:
+        findings = embedded.check_redis(stores.redis_url)
+    except embedded.Away as away:
+        findings = [("warning", f"{away}; webhooks are accepted, and work waits for it")]
+    for level, text in findings:
         if level != "ok":
             out.print(text, style="yellow", markup=False)
 
