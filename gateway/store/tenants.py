@@ -34,7 +34,7 @@ class RuleChoice:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """One tenant, ready to work with. `broken` names connections that cannot be used, and why."""
+    """One tenant, ready to work with. `broken` names connections and channels that cannot be used, and why."""
 
     tenant: Tenant
     connections: Mapping[str, Connection[Any]]
@@ -105,7 +105,7 @@ def read(db: Database, registry: Registry, keyring: Keyring, at_version: int) ->
             _add_connection(company, row, registry, keyring)
     for row in db.execute(select(channels)):
         if company := found.get(row.tenant):
-            company["channels"][row.name] = SecretStr(keyring.open(row.secrets)["url"])
+            _add_channel(company, row, keyring)
     chosen = {(row.tenant, row.rule): row for row in db.execute(select(rule_settings))}
     for tenant_id, company in found.items():
         for rule in registry.rules:
@@ -126,6 +126,14 @@ def _add_connection(company: dict[str, Any], row: Any, registry: Registry, keyri
         log.warning("connection_unusable", tenant=row.tenant, connection=row.name, error=plain(error))
         return
     company["connections"][row.name] = Connection(row.tenant, row.name, row.vendor, settings)
+
+
+def _add_channel(company: dict[str, Any], row: Any, keyring: Keyring) -> None:
+    try:
+        company["channels"][row.name] = SecretStr(keyring.open(row.secrets)["url"])
+    except GatewayError as error:
+        company["broken"][row.name] = str(error)
+        log.warning("channel_unusable", tenant=row.tenant, channel=row.name, error=str(error))
 
 
 def _choice(registry: Registry, rule: str, row: Any) -> RuleChoice:
