@@ -3,11 +3,15 @@
 from functools import lru_cache
 from typing import Annotated, Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateAssertionError, TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
 
 MAX_LENGTH = 20_000
+PADDING = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
+"""Methods of texts, and filters, that make as much out of nothing as they are told to."""
 
 
 def _money(amount_minor: int | None, currency: str = "BRL") -> str:
@@ -20,13 +24,43 @@ def _money(amount_minor: int | None, currency: str = "BRL") -> str:
     return f"R$ {text}" if currency == "BRL" else f"{currency} {text}"
 
 
-def _environment(is_html: bool) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        autoescape=is_html, undefined=StrictUndefined, trim_blocks=True
-    )
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox keeps Python away; this one also what runs or grows far beyond what it was given."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise SecurityError(
+                f"{operator!r} is for numbers only" if operator != "**" else "'**' is not allowed"
+            )
+        return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """No safe form of `str.format`: it pads."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        padded = isinstance(obj, str) and attr in PADDING
+        return not padded and super().is_safe_attribute(obj, attr, value)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for node in tree.find_all((nodes.Macro, nodes.CallBlock)):
+            raise TemplateAssertionError("macros are not allowed", node.lineno)
+        for loop in tree.find_all(nodes.For):
+            inner = list(loop.find_all(nodes.For))
+            if loop.recursive or any(True for each in inner for _ in each.find_all(nodes.For)):
+                raise TemplateAssertionError("a loop in a loop is the most that is allowed", loop.lineno)
+        return tree
+
+
+def _environment(is_html: bool) -> _Sandbox:
+    environment = _Sandbox(autoescape=is_html, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["money"] = _money
-    environment.globals.pop("range", None)  # a message needs no loop without data
-    environment.globals.pop("lipsum", None)
+    for name in (*PADDING, "batch", "indent", "random", "slice", "wordwrap"):
+        environment.filters.pop(name, None)
+    for name in ("range", "lipsum"):  # a message needs no loop without data
+        environment.globals.pop(name)
     return environment
 
 
@@ -35,7 +69,10 @@ _ENVIRONMENTS = {False: _environment(False), True: _environment(True)}
 
 @lru_cache(maxsize=1024)
 def _compiled(template: str, is_html: bool) -> Any:
-    return _ENVIRONMENTS[is_html].from_string(template)
+    try:
+        return _ENVIRONMENTS[is_html].from_string(template)
+    except (RecursionError, SyntaxError, ValueError):  # Python's own limits, on what Jinja made of it
+        raise TemplateError("too large, or nested too deeply") from None
 
 
 def render(template: str, *, is_html: bool = False, **context: Any) -> str:

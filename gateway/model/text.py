@@ -9,7 +9,7 @@ TAGS = {
     "a", "b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "i", "img", "li", "ol", "p", "pre",
     "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "u", "ul",
 }  # fmt: skip
-_LINE_ENDS = re.compile(r"(?i)(<br\s*/?>|</(?:p|div|li|tr|h[1-6]|blockquote|pre)\s*>)\r?\n?")
+_LINE_ENDS = re.compile(r"(?i)(<br\b[^>]*>|</(?:p|div|li|tr|h[1-6]|blockquote|pre)\s*>)\r?\n?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
