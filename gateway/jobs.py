@@ -53,6 +53,7 @@ GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
 BUSY = 20
 """With so many jobs in a queue its rows are not forgotten, only waiting."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHORTEST, LONGEST = timedelta(seconds=30), timedelta(seconds=90)
 """How long a call of a worker that seems dead may still be on its way: see `actions.reclaim`."""
 
@@ -306,7 +307,7 @@ def work(runtime: Runtime) -> None:
     """Take jobs until SIGTERM; the job in hand is finished first. Comes back after Redis was away."""
     me = become_worker(runtime)
     stopping = runtime.stopping
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stopping.set())
     threading.Thread(target=_keep_schedule, args=(runtime, stopping), daemon=True, name="schedule").start()
     while not stopping.is_set():
@@ -340,13 +341,34 @@ def _worker_on(me: Worker) -> "InProcessWorker":
 class InProcessWorker(SimpleWorker):
     """Runs jobs in this process: a job is a batch, and every call in it has a time-out."""
 
+    max_connection_wait_time = 2.0  # RQ's own 60 s would leave work lying long after Redis is back
+
     def __init__(self, *args: Any, stopping: threading.Event, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stopping = stopping
 
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """RQ turns a signal into an exception, so it may listen only while it works."""
+        earlier = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        try:
+            return bool(super().work(*args, **kwargs))
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        self._stop_requested = self._stopping.is_set()  # perhaps it came a moment before RQ listened
+
     def request_stop(self, signum: Any, frame: Any) -> None:
         self._stopping.set()
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        try:
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        except RedisError as error:  # it wants to note the stop there; the job in hand goes on all the same
+            log.warning("stop_not_noted", error=str(error))
+
+    def subscribe(self) -> None:
+        """No orders are taken through Redis; RQ's thread for them would be left behind whenever Redis dies."""
 
 
 class Sweep(CronJob):

@@ -1,13 +1,17 @@
 """Asked to stop, with SIGTERM: does a process finish what it has in hand, lose nothing, and exit with 0 in time?"""
 
+import signal
 import time
+from contextlib import closing
 
 import psutil
 import pytest
 
+from gateway import jobs
+from gateway.runtime import Runtime
 from gateway.store.tables import actions
 
-from .town import Desk, Process, Town, Vendor, payment, until
+from .town import Desk, Process, Town, Vendor, payment, tell, until
 
 
 def test_a_server_answers_what_it_has_accepted_and_exits_with_0(town: Town) -> None:
@@ -21,12 +25,30 @@ def test_a_server_answers_what_it_has_accepted_and_exits_with_0(town: Town) -> N
     assert not [status for status in vendor.statuses if status.startswith("5")], "nobody was turned away"
 
 
-def test_an_idle_worker_exits_with_0(town: Town) -> None:
-    worker = town.start_worker()
-    until(lambda: started(worker), "the worker is there")
+def test_a_worker_stops_at_once_whenever_it_is_asked(town: Town) -> None:
+    """Also in the middle of its start, when signals pass from our hands into RQ's."""
+    workers = [town.start_worker() for _ in range(6)]
+    until(lambda: any(started(worker) for worker in workers), "the first one is there")
+    for worker in workers:
+        began = time.monotonic()
+        code = worker.stop(timeout=10)
+        assert code in {0, -signal.SIGTERM}, "the signal's own end is for one that has not begun"
+        assert time.monotonic() - began < 5
+    assert workers[-1].popen.returncode == 0, "this one had begun"
+
+
+def test_signals_are_left_as_they_were_once_no_job_is_taken(gateway: Runtime) -> None:
+    before = [signal.getsignal(number) for number in jobs.STOP_SIGNALS]
+    jobs.drain(gateway)
+    assert [signal.getsignal(number) for number in jobs.STOP_SIGNALS] == before
+
+
+def test_a_stop_that_came_before_the_first_job_is_heard(gateway: Runtime) -> None:
+    gateway.stopping.set()
     began = time.monotonic()
-    assert worker.stop() == 0
-    assert time.monotonic() - began < 5
+    with closing(jobs.become_worker(gateway)) as me:
+        jobs._worker_on(me).work(max_idle_time=10)
+    assert time.monotonic() - began < 3
 
 
 def test_a_worker_finishes_the_call_in_hand(town: Town, zendesk: Desk) -> None:
@@ -36,7 +58,7 @@ def test_a_worker_finishes_the_call_in_hand(town: Town, zendesk: Desk) -> None:
     until(lambda: zendesk.calls("POST"), "a call is under way")
     began = time.monotonic()
     assert worker.stop() == 0
-    print(f"\nstopped after {time.monotonic() - began:.1f} s")
+    tell(f"stopped after {time.monotonic() - began:.1f} s")
     states = {row.state for row in town.rows(actions, actions.c.kind == "create_ticket")}
     assert "executing" not in states, "what was begun is recorded, the rest handed back"
     done = len(zendesk.tickets)

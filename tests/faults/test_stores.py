@@ -8,7 +8,7 @@ import pytest
 
 from gateway.store.tables import deliveries
 
-from .town import Desk, Town, Vendor, payment, signed, subject, until
+from .town import Desk, Town, Vendor, payment, signed, subject, tell, until
 
 
 def post(town: Town, id_: str, body: bytes) -> httpx.Response:
@@ -33,7 +33,7 @@ def test_without_redis_webhooks_are_accepted_and_done_soon_after_it_is_back(
     assert vendor.slowest < 3
     town.machine.start("valkey")
     recovery = town.settle(40)
-    print(f"\nRedis was away for {seconds} s; everything was done {recovery:.1f} s after it was back")
+    tell(f"Redis was away for {seconds} s; everything was done {recovery:.1f} s after it was back")
     assert set(zendesk.subjects()) == {subject(n) for n in ["before", *range(seconds * 5)]}
     assert recovery < 25
     assert [worker.popen.poll() for worker in workers] == [None, None], "nobody had to restart them"
@@ -110,5 +110,5 @@ def test_queues_that_were_lost_are_filled_again_from_the_rows(town: Town, zendes
     town.machine.start("valkey")
     town.start_worker()
     recovery = town.settle(40)
-    print(f"\n120 webhooks whose jobs were lost were done after {recovery:.1f} s")
+    tell(f"120 webhooks whose jobs were lost were done after {recovery:.1f} s")
     assert len(zendesk.subjects()) == 120

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.store.tables import actions, attempts, deliveries
 
-from .town import Chaos, Desk, Town, Vendor, payment, subject
+from .town import Chaos, Desk, Town, Vendor, payment, subject, tell
 
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 WEBHOOKS = int(os.environ.get("FAULTS_WEBHOOKS", "3000"))
@@ -28,7 +28,7 @@ def traffic(payments: int, chance: random.Random) -> list[tuple[str, bytes]]:
 def storm(
     town: Town, zendesk: Desk, payments: int, per_second: float, deck: list[str], pause: tuple[float, float]
 ) -> None:
-    print(f"\nFAULTS_SEED={SEED}")
+    tell(f"FAULTS_SEED={SEED}")
     chance = random.Random(SEED)
     chaos = Chaos(town, SEED)
     vendor = Vendor(town.url)
@@ -41,14 +41,14 @@ def storm(
             time.sleep(chance.uniform(*pause))
             at = time.monotonic() - began
             chaos.strike(kind)
-            print(f"{at:6.1f} s  killed {kind}; back after {time.monotonic() - began - at:.1f} s")
-        print(f"{time.monotonic() - began:6.1f} s  last kill; {town.unfinished()}")
+            tell(f"{at:6.1f} s  killed {kind}; back after {time.monotonic() - began - at:.1f} s")
+        tell(f"{time.monotonic() - began:6.1f} s  last kill; {town.unfinished()}")
     sent_after = time.monotonic() - began
-    print(f"{sent_after:6.1f} s  all acknowledged; {town.unfinished()}")
+    tell(f"{sent_after:6.1f} s  all acknowledged; {town.unfinished()}")
     recovery = town.settle(240)
     subjects = zendesk.subjects()
     rows = {row.dedup_key: row for row in town.rows(deliveries)}
-    print(
+    tell(
         f"webhooks {len(webhooks)} ({payments} payments), kills {dict(chaos.kills)}\n"
         f"answers {dict(vendor.statuses)}, slowest {vendor.slowest:.1f} s\n"
         f"acknowledged {len(vendor.acknowledged)}, stored {len(rows)}, decided {sum(r.state == 'decided' for r in rows.values())}\n"

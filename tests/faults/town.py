@@ -216,7 +216,7 @@ class Town:
                 .where(actions.c.state.in_(["pending", "executing"]))
                 .group_by(actions.c.state)
             ).all()
-        return Counter({state: number for state, number in waiting})
+        return Counter(dict(waiting))
 
     def settle(self, seconds: float) -> float:
         """Wait until nothing waits any more; how long that took."""
@@ -354,7 +354,7 @@ def machine_in(folder: Path) -> Iterator[Machine]:
     machine = Machine(folder)
     machine.restore()
     try:
-        with psycopg.connect(_plain(machine, "postgres"), autocommit=True) as db:
+        with psycopg.connect(machine.database_url("postgres"), autocommit=True) as db:
             db.execute("CREATE DATABASE template")
         template = database.engine(machine.database_url("template"))
         database.migrate(template)
@@ -371,17 +371,13 @@ def town_in(machine: Machine, folder: Path, **settings: object) -> Iterator[Town
     name = f"town_{secrets.token_hex(6)}"
     with Redis.from_url(machine.redis_url) as redis:
         redis.flushall()
-    with psycopg.connect(_plain(machine, "postgres"), autocommit=True) as db:
+    with psycopg.connect(machine.database_url("postgres"), autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name} TEMPLATE template")
     town = Town(machine, folder, name, **settings)
     with ExitStack() as stack:
         stack.callback(machine.restore)
         stack.callback(town.end)
         yield town
-
-
-def _plain(machine: Machine, name: str) -> str:
-    return machine.database_url(name)
 
 
 def until(
@@ -404,6 +400,11 @@ def until(
             error = failed
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds:g} s: {what}; {error or (tell() if tell else '')}")
+
+
+def tell(what: str) -> None:
+    """For whoever runs the tests with `-s`, or reads why one failed."""
+    sys.stdout.write(f"{what}\n")
 
 
 def free_port() -> int:
