@@ -54,8 +54,6 @@ SWEEP_LIMIT = 2_000
 BUSY = 20
 """With so many jobs in a queue its rows are not forgotten, only waiting."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SHORTEST, LONGEST = timedelta(seconds=30), timedelta(seconds=90)
-"""How long a call of a worker that seems dead may still be on its way: see `actions.reclaim`."""
 
 
 @dataclass(slots=True)
@@ -168,7 +166,8 @@ def sweep() -> None:
     now = runtime.clock()
     with runtime.db.begin() as db:
         living = actions.living_workers(db)
-        reclaimed = actions.reclaim(db, now, SHORTEST, LONGEST, SWEEP_LIMIT)
+        shortest = timedelta(seconds=runtime.settings.reclaim_seconds)
+        reclaimed = actions.reclaim(db, now, shortest, 3 * shortest, SWEEP_LIMIT)
     release_stale_slots(runtime.redis, living)
     raised = fire_timers(runtime)
     if raised:

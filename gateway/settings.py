@@ -26,6 +26,12 @@ class Settings(BaseSettings):
     action_budget: int = Field(
         default=30, ge=1, description="actions per ticket and hour before the rest is parked"
     )
+    reclaim_seconds: float = Field(
+        default=30,
+        ge=1,
+        description="how long a call of a worker that died may still be on its way to the vendor",
+    )
+    """After a restart of PostgreSQL three times as long: see `actions.reclaim`. Only tests want it shorter."""
 
     @field_validator("secret_keys", mode="before")
     @classmethod
