@@ -199,15 +199,22 @@ class Ledger:
             for row in self._actions
             if not row["key"] or (row["tenant"], row["connection"], row["key"]) not in real
         ]
+        over = actions.given_up(db, real)
         for row in self._actions:
-            found = real.get((row["tenant"], row["connection"], (row["ticket_id"] or " ")[1:]))
-            if found is not None and (row["ticket_id"] or "").startswith("+"):
-                row["ticket_id"] = found
-                row["body"]["ticket"] = {**row["body"]["ticket"], "id": found}
+            key = (row["tenant"], row["connection"], (row["ticket_id"] or " ")[1:])
+            if key in real and (row["ticket_id"] or "").startswith("+"):
+                row["ticket_id"] = real[key]
+                row["body"]["ticket"] = {**row["body"]["ticket"], "id": real[key]}
+                if key in over:
+                    row |= {"state": "dead", "error": "its ticket was not created", "finished_at": self.now}
         for row in self._links:
             for side in ("source", "target"):
                 ref = ref_of(row[side])
-                if ref is not None and (found := real.get((row["tenant"], ref.connection, ref.id[1:]))):
+                if (
+                    ref is not None
+                    and ref.is_planned
+                    and (found := real.get((row["tenant"], ref.connection, ref.id[1:])))
+                ):
                     row[side] = str(TicketRef(ref.connection, found))
         for tenant, connection, key in real:
             self._tickets.pop((tenant, TicketRef(connection, "+" + key)), None)

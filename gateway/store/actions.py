@@ -74,6 +74,17 @@ def created_by_key(db: Connection, keys: Iterable[tuple[str, str, str]]) -> dict
     return {(row.tenant, row.connection, row.key): row.ticket_id for row in rows}
 
 
+def given_up(db: Connection, keys: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
+    """Of these (tenant, connection, key), those whose ticket will not be created unless somebody retries."""
+    a = actions.c
+    rows = db.execute(
+        select(a.tenant, a.connection, a.key).where(
+            tuple_(a.tenant, a.connection, a.key).in_(list(keys)), a.state.in_(STOPPED)
+        )
+    )
+    return {(row.tenant, row.connection, row.key) for row in rows}
+
+
 def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Into the outbox; what is there already (same id, or same key of a new ticket) stays as it is."""
     if rows:

@@ -432,3 +432,19 @@ def test_a_converter_with_a_bug_parks_and_names_the_vendor(gateway: Runtime) -> 
     settle_in(gateway, town(convert_webhook=convert_webhook))
     run(gateway, arrive(gateway, created(), subject="7"))
     assert "town could not convert this: KeyError('surprise')" in rows(gateway, deliveries)[0].error
+
+
+def test_what_needs_a_ticket_whose_creation_was_given_up_ends_with_it(gateway: Runtime) -> None:
+    def opening(event: Any, facts: Any) -> Any:
+        create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+        yield create
+        yield AddComment(ticket=create.ticket, body=event.id, reason="r")
+
+    settle_in(gateway, rules={"opening": rule("opening", opening)}, names=("desk", "pay"))
+    run(gateway, arrive(gateway, payment("p1"), connection="pay"))
+    with gateway.db.begin() as db:
+        db.execute(actions.update().values(state="dead", error="no such team"))
+    outcome = run(gateway, arrive(gateway, payment("p2"), connection="pay"))
+    late = rows(gateway, actions)[-1]
+    assert (late.kind, late.state, late.error) == ("add_comment", "dead", "its ticket was not created")
+    assert outcome.execute == {}
