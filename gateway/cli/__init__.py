@@ -2,7 +2,7 @@
 
 import sys
 
-from gateway.cli import actions, config, deliveries, doctor, inspect, plugins, rules, run
+from gateway.cli import actions, config, deliveries, demo, doctor, inspect, plugins, rules, run
 from gateway.cli.app import app, fail
 from gateway.model.errors import GatewayError
 
@@ -11,6 +11,7 @@ __all__ = [
     "app",
     "config",
     "deliveries",
+    "demo",
     "doctor",
     "inspect",
     "main",

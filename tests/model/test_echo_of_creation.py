@@ -1,0 +1,40 @@
+"""Is the first reading of a ticket that we opened ourselves recognised?"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.model.action import CreateTicket
+from gateway.model.echo import is_ours
+from gateway.model.event import TicketUpdated
+from gateway.model.facts import Past
+from gateway.model.ticket import Ticket, TicketRef
+
+OPENED = datetime(2026, 9, 14, 12, tzinfo=UTC)
+US = frozenset({"gateway"})
+
+
+def created(**more: Any) -> Past:
+    action = CreateTicket(connection="desk", key="core:1", subject="CORE", description="...", reason="paid")
+    return Past(rule="core", action=action, decided_at=OPENED, **{"state": "done"} | more)
+
+
+def read(touched: datetime | None) -> TicketUpdated:
+    known = {} if touched is None else {"remote_created_at": OPENED, "remote_updated_at": touched}
+    ticket = Ticket(ref=TicketRef("desk", "7"), **known)
+    return TicketUpdated(id="updated:7", occurred_at=OPENED, ticket=ticket, changed=("contact",))
+
+
+def test_a_ticket_that_is_still_as_we_opened_it_is_ours() -> None:
+    assert is_ours(read(OPENED + timedelta(seconds=1)), US, [created()])
+
+
+@pytest.mark.parametrize("touched", [OPENED + timedelta(seconds=3), None])
+def test_what_somebody_may_have_changed_since_is_not(touched: datetime | None) -> None:
+    assert not is_ours(read(touched), US, [created()])
+
+
+def test_nor_is_a_ticket_that_we_never_opened() -> None:
+    assert not is_ours(read(OPENED), US, [])
+    assert not is_ours(read(OPENED), US, [created(state="dead")])
