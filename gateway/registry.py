@@ -56,11 +56,16 @@ class Registry:
 @lru_cache(maxsize=1)
 def load() -> Registry:
     """Everything that installed distributions offer by entry points. Raises PluginError naming the culprit."""
-    vendors = {entry.name: _imported(entry) for entry in sorted(entry_points(group=VENDORS))}
+    vendors: dict[str, ModuleType] = {}
+    for entry in sorted(entry_points(group=VENDORS)):
+        _add(vendors, "vendors", entry.name, _imported(entry))
     rules: dict[str, ModuleType] = {}
     for entry in sorted(entry_points(group=RULES)):
-        for module in getattr(_imported(entry), "RULES", ()):
-            rules[module.__name__.rpartition(".")[2]] = module
+        pack = _imported(entry)
+        if not hasattr(pack, "RULES"):
+            raise PluginError(f"pack {entry.name!r} ({entry.value}) has no RULES")
+        for module in pack.RULES:
+            _add(rules, "rules", module.__name__.rpartition(".")[2], module)
     return assemble(vendors, rules)
 
 
@@ -80,9 +85,13 @@ def assemble(vendors: Mapping[str, ModuleType], rules: Mapping[str, ModuleType])
         if not registry.implements(name, "vendor_info"):
             raise PluginError(f"vendor {name!r} does not implement vendor_info")
     for name, module in rules.items():
-        for part, wanted in (("INFO", RuleInfo), ("Settings", type)):
-            if not isinstance(getattr(module, part, None), wanted):
-                raise PluginError(f"rule {name!r} ({module.__name__}) has no {part}")
+        settings = getattr(module, "Settings", None)
+        if not isinstance(getattr(module, "INFO", None), RuleInfo):
+            raise PluginError(f"rule {name!r} ({module.__name__}) has no INFO")
+        if not (isinstance(settings, type) and issubclass(settings, RuleSettings)):
+            raise PluginError(f"rule {name!r} ({module.__name__}) has no Settings")
+        if not any(impl.plugin is module for impl in pm.hook.on_event.get_hookimpls()):
+            raise PluginError(f"rule {name!r} ({module.__name__}) does not implement on_event")
     return registry
 
 
@@ -108,6 +117,12 @@ def of_tenant(pm: PluginManager, disabled: frozenset[str]) -> HookCaller:
 
 def rule_name(plugin_name: str) -> str:
     return plugin_name.removeprefix("rule:")
+
+
+def _add(found: dict[str, ModuleType], kind: str, name: str, module: ModuleType) -> None:
+    if name in found:
+        raise PluginError(f"two {kind} are called {name!r}: {found[name].__name__} and {module.__name__}")
+    found[name] = module
 
 
 def _imported(entry: EntryPoint) -> Any:
