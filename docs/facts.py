@@ -55,6 +55,10 @@ MEANINGS = {
         "en": "`debug`, `info`, `warning` or `error`",
         "pt-BR": "`debug`, `info`, `warning` ou `error`",
     },
+    "reclaim_seconds": {
+        "en": "how long a call of a worker that died may still be on its way; only tests want it shorter",
+        "pt-BR": "por quanto tempo uma chamada de um worker morto ainda pode estar a caminho; só testes o encurtam",
+    },
     "action_budget": {
         "en": "actions per ticket and hour; the rest is held, with an incident",
         "pt-BR": "ações por chamado e hora; o resto fica retido, com um incidente",
@@ -69,7 +73,8 @@ def environment(locale: str) -> str:
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
         shown = words["empty"] if default in {"", ()} else f"`{str(default).lower()}`"
-        rows.append(f"| `GATEWAY_{name.upper()}` | {shown} | {MEANINGS[name][locale]} |")
+        meaning = MEANINGS.get(name, {}).get(locale) or field.description
+        rows.append(f"| `GATEWAY_{name.upper()}` | {shown} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 

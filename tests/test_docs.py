@@ -20,6 +20,7 @@ from gateway.api import AddTags, Connection, Facts, Skip, Tenant, Webhook
 from gateway.cli import app
 from gateway.registry import assemble
 from gateway.settings import Settings
+from gateway.web import metrics
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -222,3 +223,12 @@ def test_compose_and_units_are_well_formed() -> None:
     assert set(compose["services"]) >= {"postgres", "valkey", "server", "worker"}
     for unit in (ROOT / "deploy").glob("*.service"):
         assert {"[Unit]", "[Service]", "[Install]"} <= set(unit.read_text().splitlines())
+
+
+def test_the_manual_and_the_dashboard_name_the_metrics_that_there_are() -> None:
+    gauges = re.findall(r'GaugeMetricFamily\(\s*"(\w+)"', Path(metrics.__file__).read_text())
+    there = {f"gateway_{name}_total" for name in metrics.COUNTERS} | set(gauges)
+    told = set(re.findall(r"\bgateway_[a-z_]+\b", (DOCS / "operations.md").read_text()))
+    assert told == there
+    shown = set(re.findall(r"\bgateway_[a-z_]+\b", (ROOT / "deploy" / "grafana-dashboard.json").read_text()))
+    assert shown == there
