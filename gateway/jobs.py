@@ -7,7 +7,7 @@ any time; the sweep finds the rows and hints again.
 import secrets
 import signal
 import threading
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,6 +54,9 @@ SWEEP_LIMIT = 2_000
 BUSY = 20
 """With so many jobs in a queue its rows are not forgotten, only waiting."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+IN_HAND = "gateway:in-hand:"
+SILENT = 8
+"""Seconds after which a worker that was heard of every second is no longer believed to have its job in hand."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Worker:
 
     runtime: Runtime
     number: int = 0
+    job: str | None = None
     _session: Database | None = None
 
     def alive(self) -> int:
@@ -91,6 +95,12 @@ class Worker:
         except BaseException:
             self.close()
             raise
+
+    def report(self) -> None:
+        """Let the others know which job this process has in hand. Raises RedisError."""
+        job = self.job
+        if job is not None:
+            self.runtime.redis.set(IN_HAND + job, 1, ex=SILENT)
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -165,10 +175,9 @@ def sweep() -> None:
     runtime = _me().runtime
     now = runtime.clock()
     with runtime.db.begin() as db:
-        living = actions.living_workers(db)
         shortest = timedelta(seconds=runtime.settings.reclaim_seconds)
         reclaimed = actions.reclaim(db, now, shortest, 3 * shortest, SWEEP_LIMIT)
-    release_stale_slots(runtime.redis, living)
+    release_stale_slots(runtime.redis)
     raised = fire_timers(runtime)
     if raised:
         enqueue_decide(runtime, raised)
@@ -281,22 +290,23 @@ def _enqueue(
         log.warning("hint_lost", queue=name, error=str(error))
 
 
-def release_stale_slots(redis: Redis, living: Container[int]) -> None:
-    """A worker that died holding a connection's slot must not block the connection until RQ notices."""
+def release_stale_slots(redis: Redis) -> None:
+    """A connection's slot belongs to a job that waits in its queue or that a worker says it has in hand.
+
+    Whatever else holds one was lost between the two, or died with its worker or with Redis, and must not keep the
+    connection waiting until RQ notices.
+    """
     for limited in RateLimitRegistry.all(redis):
         held: Any = redis.zrange(limited.allowed_key, 0, -1, withscores=True)
         now = redis.time()[0]
         for job_id, since in held:
-            status, worker = redis.hmget(Job.key_for(job_id.decode()), "status", "worker_name")
-            orphaned = status == b"started" and _number(worker) not in living
-            if orphaned or status is None or now - since > TIMEOUT + 20:
-                limited.release_and_enqueue(job_id.decode())
-
-
-def _number(worker_name: Any) -> int:
-    """The number of the process that an RQ worker ran in, from its name."""
-    digits = (worker_name or b"").decode().split("-")[1:2]
-    return int(digits[0]) if digits and digits[0].isdecimal() else 0
+            id_ = job_id.decode()
+            if now - since < SILENT or redis.exists(IN_HAND + id_):
+                continue
+            of_job: Any = redis.hmget(Job.key_for(id_), "status", "origin")
+            status, origin = of_job
+            if status != b"queued" or id_ not in queue(redis, origin.decode()).job_ids:
+                limited.release_and_enqueue(id_)
 
 
 # --- the worker process -----------------------------------------------------------------------------------------
@@ -308,7 +318,7 @@ def work(runtime: Runtime) -> None:
     stopping = runtime.stopping
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stopping.set())
-    threading.Thread(target=_keep_schedule, args=(runtime, stopping), daemon=True, name="schedule").start()
+    threading.Thread(target=_keep_schedule, args=(me, stopping), daemon=True, name="schedule").start()
     while not stopping.is_set():
         try:
             _worker_on(me).work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
@@ -333,7 +343,7 @@ def _worker_on(me: Worker) -> "InProcessWorker":
         name=f"gateway-{me.alive()}-{secrets.token_hex(3)}",
         default_result_ttl=0,
         log_job_description=False,
-        stopping=runtime.stopping,
+        me=me,
     )
 
 
@@ -342,9 +352,10 @@ class InProcessWorker(SimpleWorker):
 
     max_connection_wait_time = 2.0  # RQ's own 60 s would leave work lying long after Redis is back
 
-    def __init__(self, *args: Any, stopping: threading.Event, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, me: Worker, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._stopping = stopping
+        self._me = me
+        self._stopping = me.runtime.stopping
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """RQ turns a signal into an exception, so it may listen only while it works."""
@@ -354,6 +365,14 @@ class InProcessWorker(SimpleWorker):
         finally:
             for number, handler in earlier.items():
                 signal.signal(number, handler)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self._me.job = job.id
+        try:
+            self._me.report()
+            super().execute_job(job, queue)
+        finally:
+            self._me.job = None
 
     def _install_signal_handlers(self) -> None:
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
@@ -399,19 +418,23 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _keep_schedule(runtime: Runtime, stopping: threading.Event) -> None:
+def _keep_schedule(me: Worker, stopping: threading.Event) -> None:
     """Every worker keeps the schedule; Redis sees to it that each thing happens once."""
+    runtime = me.runtime
     cron = CronScheduler(connection=runtime.redis, logging_level="WARNING")
     cron.get_jobs().append(Sweep(UPKEEP, func=sweep, interval=1))
     later = RQScheduler([EXECUTE], connection=runtime.redis, interval=1, serializer=JSONSerializer)
     while not stopping.wait(1.0):
         try:
+            me.report()
             cron.enqueue_jobs()
             if later.acquire_locks():  # type: ignore[no-untyped-call]
                 later.prepare_registries()
                 later.enqueue_scheduled_jobs()  # type: ignore[no-untyped-call]
         except RedisError as error:
             log.debug("schedule_waits", error=str(error))
+        except Exception:  # without this thread nothing that was left behind is ever found
+            log.exception("schedule_failed")
 
 
 def first_line(error: Exception) -> str:

@@ -250,14 +250,6 @@ def retry_together(db: Connection, ids: Iterable[UUID], now: datetime) -> list[R
     return again
 
 
-_LIVING = text("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = :living AND granted")
-
-
-def living_workers(db: Connection) -> frozenset[int]:
-    """The numbers of the workers that hold their lock."""
-    return frozenset(db.execute(_LIVING, {"living": LIVING}).scalars())
-
-
 _RECLAIM = text("""
     UPDATE actions SET state = 'pending', uncertain = true, worker = NULL,
            not_before = greatest(:now, started_at + CASE
