@@ -201,11 +201,11 @@ class Ledger:
         ]
         over = actions.given_up(db, real)
         for row in self._actions:
-            key = (row["tenant"], row["connection"], (row["ticket_id"] or " ")[1:])
-            if key in real and (row["ticket_id"] or "").startswith("+"):
-                row["ticket_id"] = real[key]
-                row["body"]["ticket"] = {**row["body"]["ticket"], "id": real[key]}
-                if key in over:
+            used = (row["tenant"], row["connection"], (row["ticket_id"] or " ")[1:])
+            if used in real and (row["ticket_id"] or "").startswith("+"):
+                row["ticket_id"] = real[used]
+                row["body"]["ticket"] = {**row["body"]["ticket"], "id": real[used]}
+                if used in over:
                     row |= {"state": "dead", "error": "its ticket was not created", "finished_at": self.now}
         for row in self._links:
             for side in ("source", "target"):
