@@ -1,6 +1,7 @@
 """How is PostgreSQL reached, and is its schema the one this code was written for?"""
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from gateway.model.errors import GatewayError
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_271_001
 
+_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def to_text(value: Any) -> str:
     """JSON that PostgreSQL takes: it refuses NUL and lone surrogates, which vendors do send."""
-    return storable(_dumps(value).replace("\\u0000", "\\ufffd"))
+    return storable(_NUL.sub(r"\1\\ufffd", _dumps(value)))
 
 
 def storable(text: str) -> str:

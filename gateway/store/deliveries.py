@@ -3,9 +3,11 @@
 States: `received` -> `decided`, or `parked` with its error. A row is the truth; a queued job is only a hint.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, text, tuple_, update
@@ -18,6 +20,9 @@ Lane = tuple[str, str, str]
 
 MAX_LANE = 500
 """Deliveries that one transaction takes from the lanes it holds."""
+
+LONGEST_NAME = 500
+"""Characters of a dedup key or a ticket's id: an index entry has 2,700 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,9 @@ _INSERT = text("""
 """)
 
 _DUPLICATES = text("""
-    UPDATE deliveries d SET duplicates = duplicates + 1
-    FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[])) AS a (t, c, k)
+    UPDATE deliveries d SET duplicates = duplicates + n
+    FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[]),
+                CAST(:number AS integer[])) AS a (t, c, k, n)
     WHERE d.tenant = a.t AND d.connection = a.c AND d.dedup_key = a.k
     RETURNING d.id, d.tenant, d.connection, d.dedup_key
 """)
@@ -70,7 +76,7 @@ _DUPLICATES = text("""
 
 def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
     """Store all arrivals by one statement; the answer is in their order. A known dedup key is a duplicate."""
-    keys = [(a.tenant, a.connection, storable(a.dedup_key)) for a in arrivals]
+    keys = [(a.tenant, a.connection, _indexable(a.dedup_key)) for a in arrivals]
     rows = db.execute(
         _INSERT,
         {
@@ -79,7 +85,7 @@ def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
             "dedup_key": [key for _, _, key in keys],
             "received_at": [a.received_at for a in arrivals],
             "sent_at": [a.sent_at for a in arrivals],
-            "subject": [storable(a.subject) if a.subject else None for a in arrivals],
+            "subject": [_subject(a) for a in arrivals],
             "thin": [a.thin for a in arrivals],
             "query": [to_text(a.query) for a in arrivals],
             "headers": [to_text(a.headers) for a in arrivals],
@@ -88,9 +94,9 @@ def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
         },
     )
     fresh = {(row.tenant, row.connection, row.dedup_key): row.id for row in rows}
-    seen: set[tuple[str, str, str]] = set()
-    repeated = [key for key in keys if key not in fresh or key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-    known = _known(db, repeated) if repeated else {}
+    repeated = Counter(keys)
+    repeated.subtract(fresh.keys())
+    known = _known(db, +repeated)
     stored = []
     for arrival, key in zip(arrivals, keys, strict=True):
         new = fresh.pop(key, None)
@@ -100,10 +106,27 @@ def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
     return stored
 
 
-def _known(db: Connection, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
-    tenants, connections, dedup_keys = (list(column) for column in zip(*set(keys), strict=True))
-    given = {"tenant": tenants, "connection": connections, "dedup_key": dedup_keys}
+def _known(db: Connection, repeated: Counter[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
+    """The ids of deliveries that were told again, each so many times."""
+    if not repeated:
+        return {}
+    tenants, connections, dedup_keys = (list(column) for column in zip(*repeated, strict=True))
+    given = {
+        "tenant": tenants, "connection": connections, "dedup_key": dedup_keys, "number": list(repeated.values()),
+    }  # fmt: skip
     return {(r.tenant, r.connection, r.dedup_key): r.id for r in db.execute(_DUPLICATES, given)}
+
+
+def _indexable(key: str) -> str:
+    """The key as it is stored: PostgreSQL's indexes take no long ones."""
+    key = storable(key)
+    return key if len(key) <= LONGEST_NAME else f"{key[:100]}~{sha256(key.encode()).hexdigest()}"
+
+
+def _subject(arrival: Arrival) -> str | None:
+    """The ticket's id; nothing so long that no ticket has it."""
+    subject = storable(arrival.subject or "")
+    return subject if 0 < len(subject) <= LONGEST_NAME else None
 
 
 _RAISE = text("""
@@ -122,7 +145,7 @@ def raise_event(
 ) -> int | None:  # fmt: skip
     """Put an event of our own into the inbox, once per `dedup_key`; it takes the same way as everybody's."""
     given = {
-        "tenant": tenant, "connection": connection, "dedup_key": storable(dedup_key), "subject": subject,
+        "tenant": tenant, "connection": connection, "dedup_key": _indexable(dedup_key), "subject": subject,
         "body": to_text(event).encode(), "trace_id": trace_id, "now": now,
     }  # fmt: skip
     return db.execute(_RAISE, given).scalar()
