@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from gateway.demo.story import Stage, Stopped, Story
+from gateway.demo.scene import Scene, Stopped
+from gateway.demo.story import Story
 from gateway.demo.view import Screen
 from gateway.demo.watch import Watch
 from gateway.model.errors import GatewayError
@@ -196,8 +197,8 @@ def test_ctrl_c_before_the_end_of_the_story_is_no_success(start, room: Path) -> 
 def story(gateway: Runtime, tmp_path: Path) -> Iterator[Story]:
     """One that has not begun."""
     with httpx.Client() as http, gateway.db.connect() as db:
-        stage = Stage(gateway, http, "", "", "", "", tmp_path, Screen(), once=True)
-        story = Story(stage, workers=1)
+        scene = Scene(gateway, http, "", "", "", "", tmp_path, Screen(), once=True)
+        story = Story(scene, workers=1)
         story.watch = Watch(db, "demo")
         yield story
 
@@ -208,6 +209,6 @@ def test_what_does_not_come_in_time_is_named(story: Story) -> None:
 
 
 def test_waiting_ends_when_somebody_ends_the_demo(story: Story) -> None:
-    story.stage.stopping.set()
+    story.scene.stopping.set()
     with pytest.raises(Stopped):
         story._until("the post comes", lambda: None)

@@ -9,7 +9,7 @@ from gateway.clock import utc_now
 from . import payment
 
 if TYPE_CHECKING:
-    from .story import Stage
+    from .scene import Scene
 
 TICKET = {
     "subject": "CORE - Loja Teste",
@@ -19,38 +19,38 @@ TICKET = {
 }
 
 
-def show(stage: "Stage", *deliveries: int) -> None:
+def show(scene: "Scene", *deliveries: int) -> None:
     """Lines to copy. The signed one is computed now and accepted for five minutes."""
     now = utc_now()
     body = payment.notice("pay_2", 1530.75, payment.OTHER_PAYER, now)
-    headers = payment.signed(body, stage.signing_secret, now)
+    headers = payment.signed(body, scene.signing_secret, now)
     third = {"id": "pay_3", "amount": 450.0, "customer": payment.OTHER_PAYER}
-    hook = f"{stage.server}/hooks/demo/pagamentos"
+    hook = f"{scene.server}/hooks/demo/pagamentos"
     signed = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     asked: dict[str, list[str]] = {
         "A signed payment; this signature is good for five minutes, and for one message:": [
             _curl(hook, *signed, _data(body.decode()))
         ],
         "Another one, which the payment system's sandbox signs and sends itself:": [
-            _curl(f"{stage.payments}/_sandbox/human/payments", _data(json.dumps(third)))
+            _curl(f"{scene.payments}/_sandbox/human/payments", _data(json.dumps(third)))
         ],
         "A person opens a ticket at Movidesk's sandbox; what tickets are there:": [
-            _curl(f"{stage.movidesk}/_sandbox/human/tickets", _data(json.dumps(TICKET))),
-            _curl(f"{stage.movidesk}/_sandbox/tickets"),
+            _curl(f"{scene.movidesk}/_sandbox/human/tickets", _data(json.dumps(TICKET))),
+            _curl(f"{scene.movidesk}/_sandbox/tickets"),
         ],
-        "How the gateway is:": [_curl(f"{stage.server}/{page}") for page in ("healthz", "readyz", "metrics")],
+        "How the gateway is:": [_curl(f"{scene.server}/{page}") for page in ("healthz", "readyz", "metrics")],
         "Why did what happen? In another shell:": [
-            f"export GATEWAY_DATA_DIR={shlex.quote(str(stage.home))}",
+            f"export GATEWAY_DATA_DIR={shlex.quote(str(scene.home))}",
             "gateway deliveries list",
             *(f"gateway explain {delivery}" for delivery in deliveries),
         ],
     }
-    stage.screen.chapter("Try it by hand")
+    scene.screen.chapter("Try it by hand")
     for title, commands in asked.items():
-        stage.screen.say(title, "bold")
+        scene.screen.say(title, "bold")
         for command in commands:
-            stage.screen.command(f"  {command}")
-    stage.screen.say(f"Logs: {stage.home}/logs. Everything goes with Ctrl-C.", "bold")
+            scene.screen.command(f"  {command}")
+    scene.screen.say(f"Logs: {scene.home}/logs. Everything goes with Ctrl-C.", "bold")
 
 
 def _curl(url: str, *parts: str) -> str:

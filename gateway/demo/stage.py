@@ -1,4 +1,4 @@
-"""On what is the demo's story played? Stores, server, workers, sandboxes and a tenant of its own, for once only."""
+"""How is the stage set for the demo? Stores, server, workers, sandboxes and a tenant of its own, for once only."""
 
 import importlib
 import os
@@ -26,7 +26,8 @@ from gateway.settings import Settings
 from gateway.store import database
 from gateway.testing import serving
 
-from .story import TENANT, Stage, Stopped, Story
+from .scene import TENANT, Scene, Stopped
+from .story import Story
 from .view import Screen
 
 WORKERS = 2
@@ -51,10 +52,10 @@ def run(*, once: bool, broken_desk: bool = False) -> None:
         stores = parts.enter_context(embedded.stores(chosen))
         gateway = parts.enter_context(_runtime(chosen, stores))
         screen.line("stores", f"PostgreSQL and Valkey, embedded, in {home}")
-        stage = _stage(gateway, home, screen, parts, once=once)
+        scene = _scene(gateway, home, screen, parts, once=once)
         if broken_desk:
-            httpx.post(f"{stage.movidesk}/_sandbox/misbehave", json=REFUSAL, trust_env=False)
-        _play(stage, _children(stage, stores, home))
+            httpx.post(f"{scene.movidesk}/_sandbox/misbehave", json=REFUSAL, trust_env=False)
+        _play(scene, _children(scene, stores, home))
 
 
 def _stop(*_: object) -> None:
@@ -77,14 +78,14 @@ def _home() -> Iterator[Path]:
         yield home
     except GatewayError as error:
         raise GatewayError(f"{error} (logs: {home}/logs)") from None
-    except BaseException:
+    except (KeyboardInterrupt, SystemExit):
         shutil.rmtree(home, ignore_errors=True)
         raise
     shutil.rmtree(home, ignore_errors=True)
 
 
 def _settings(home: Path) -> Settings:
-    """The defaults, whatever GATEWAY_* says: the operator's stores are no stage."""
+    """The defaults, whatever GATEWAY_* says: the operator's stores are no scene."""
     usual = {name: field.get_default() for name, field in Settings.model_fields.items()}
     return Settings(**{**usual, "data_dir": home, "allow_private_targets": True})
 
@@ -103,7 +104,7 @@ def _runtime(chosen: Settings, stores: embedded.Stores) -> Iterator[Runtime]:
         yield started
 
 
-def _stage(gateway: Runtime, home: Path, screen: Screen, parts: ExitStack, *, once: bool) -> Stage:
+def _scene(gateway: Runtime, home: Path, screen: Screen, parts: ExitStack, *, once: bool) -> Scene:
     token, hook_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     signing_secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
     desk = _sandbox("movidesk")(token=token, calls_per_minute=SANDBOX_CALLS_A_MINUTE)
@@ -124,7 +125,7 @@ def _stage(gateway: Runtime, home: Path, screen: Screen, parts: ExitStack, *, on
     for sandbox, url in targets.items():
         httpx.post(f"{sandbox}/_sandbox/webhooks", json={"url": url}, trust_env=False).raise_for_status()
     http = parts.enter_context(httpx.Client(trust_env=False, timeout=10))
-    return Stage(gateway, http, server, movidesk, payments, signing_secret, home, screen, once=once)
+    return Scene(gateway, http, server, movidesk, payments, signing_secret, home, screen, once=once)
 
 
 def _sandbox(vendor: str) -> Any:
@@ -159,9 +160,9 @@ def _free_port() -> int:
     raise GatewayError("this machine has no free port at 127.0.0.1")
 
 
-def _children(stage: Stage, stores: embedded.Stores, home: Path) -> list[Child]:
+def _children(scene: Scene, stores: embedded.Stores, home: Path) -> list[Child]:
     """The processes of `gateway up`, each with a log of its own."""
-    port = stage.server.rpartition(":")[2]
+    port = scene.server.rpartition(":")[2]
     verbs = {"server": ["serve", f"--port={port}"]} | {
         f"worker-{n}": ["worker"] for n in range(1, WORKERS + 1)
     }
@@ -171,23 +172,23 @@ def _children(stage: Stage, stores: embedded.Stores, home: Path) -> list[Child]:
             argv=[sys.executable, "-m", "gateway", *verb],
             env=_environment(stores, home),
             output=home / "logs" / f"{name}.log",
-            before=stage.supervised.set,
+            before=scene.supervised.set,
         )
         for name, verb in verbs.items()
     ]
 
 
-def _play(stage: Stage, children: list[Child]) -> None:
+def _play(scene: Scene, children: list[Child]) -> None:
     """The processes belong to the main thread, so the story has one of its own."""
     ended: list[BaseException | None] = []
 
     def tell() -> None:
         try:
-            Story(stage, workers=WORKERS).tell()
+            Story(scene, workers=WORKERS).tell()
             ended.append(None)
         except BaseException as error:  # noqa: BLE001 - raised again where the demo ends
             ended.append(error)
-        stage.supervised.wait()
+        scene.supervised.wait()
         os.kill(os.getpid(), signal.SIGTERM)  # supervise() ends by a signal, as for everybody
 
     _ignore_signals()  # until supervise() listens to them itself
@@ -196,11 +197,11 @@ def _play(stage: Stage, children: list[Child]) -> None:
     try:
         processes.supervise(children)
     finally:
-        stage.stopping.set()
+        scene.stopping.set()
         thread.join()
     error = ended[0]
     if isinstance(error, Stopped):
-        if stage.once or not stage.finished:
+        if scene.once or not scene.finished:
             raise KeyboardInterrupt
     elif error is not None:
         raise error

@@ -1,10 +1,8 @@
 """What happens in the demo, and did it really? Each step is proved by the rows and by the sandbox's own state."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
@@ -14,14 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.clock import utc_now
 from gateway.model.errors import GatewayError
-from gateway.runtime import Runtime
 
 from . import payment
 from .by_hand import show as show_by_hand
-from .view import Screen
+from .scene import TENANT, Scene, Stopped
 from .watch import Watch
 
-TENANT = "demo"
 LOOK_SECONDS = 0.1
 LIMIT = 15.0
 START_LIMIT = 40.0
@@ -32,28 +28,6 @@ AGENT_NOTE = "Falei com a cliente e registrei o telefone no cadastro."
 INTERNAL = 1  # Movidesk's type of a private action
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """Somebody wants the demo to end."""
-
-
-@dataclass(slots=True)
-class Stage:
-    """What the story is played on. URLs have no slash at their end."""
-
-    gateway: Runtime
-    http: httpx.Client
-    server: str
-    movidesk: str
-    payments: str
-    signing_secret: str
-    home: Path
-    screen: Screen
-    once: bool
-    finished: bool = False
-    stopping: threading.Event = field(default_factory=threading.Event)
-    supervised: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +43,10 @@ class Step:
 class Story:
     """Four steps; the first that does not happen ends it with a GatewayError that names it."""
 
-    def __init__(self, stage: Stage, *, workers: int) -> None:
-        self.stage = stage
-        self.screen = stage.screen
-        self.http = stage.http
+    def __init__(self, scene: Scene, *, workers: int) -> None:
+        self.scene = scene
+        self.screen = scene.screen
+        self.http = scene.http
         self.workers = workers
         self.watch: Watch
         self.done: list[Step] = []
@@ -90,14 +64,14 @@ class Story:
             "the phone is added, the tag goes": self.phone_added,
             "the same payment again changes nothing": self.again,
         }
-        with self.stage.gateway.db.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        with self.scene.gateway.db.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
             self.watch = Watch(db, TENANT)
             for number, (title, play) in enumerate(steps.items()):
                 if number:
                     self.screen.chapter(f"{number}. {title[0].upper()}{title[1:]}")
                 self._play(number, title, play)
             self._end()
-            while not self.stage.once:
+            while not self.scene.once:
                 self._look()
                 self._pause()
 
@@ -118,13 +92,13 @@ class Story:
     def starts(self) -> str:
         self._until("the server is ready", self._ready, START_LIMIT)
         self._until(f"{self.workers} workers are there", self._staffed, START_LIMIT)
-        self.screen.line("server", f"{self.stage.server}, {self.workers} workers")
+        self.screen.line("server", f"{self.scene.server}, {self.workers} workers")
         return f"server and {self.workers} workers answer"
 
     def payment(self) -> str:
         now = utc_now()
         self.notice = payment.notice(PAYMENT_ID, AMOUNT, payment.PAYER, now)
-        self.headers = payment.signed(self.notice, self.stage.signing_secret, now)
+        self.headers = payment.signed(self.notice, self.scene.signing_secret, now)
         answer = self._send(self.headers)
         _require(answer.status_code == 202, f"the payment was answered with {answer.status_code}, not 202")
         self.paid = answer.json()["delivery"]
@@ -172,8 +146,8 @@ class Story:
         )
         self.screen.line("ticket", f"{self.ticket} has the tag {MISSING_TAG} and a private note:")
         self.screen.quote(words)
-        self.screen.line("verified", "both are there, and the ticket got them once")
         _require(len(ticket["actions"]) == 2, "the ticket got more than one note")
+        self.screen.line("verified", "both are there, and the ticket got them once")
         return f"ticket {self.ticket}: note and tag {MISSING_TAG}"
 
     def phone_added(self) -> str:
@@ -185,9 +159,9 @@ class Story:
         self._settle()
         ticket = self._ticket()
         _require(MISSING_TAG not in ticket["tags"], f"the tag {MISSING_TAG} is still there")
+        _require("core" in ticket["tags"], "the tag core is gone, too")
         self._show(ticket)
         self.screen.line("verified", f"the tag {MISSING_TAG} is gone, the tag core has stayed")
-        _require("core" in ticket["tags"], "the tag core is gone, too")
         return f"ticket {self.ticket}: tag gone"
 
     def again(self) -> str:
@@ -197,7 +171,7 @@ class Story:
             (answer.status_code, answer.json().get("delivery")) == (200, self.paid),
             f"the same message was answered with {answer.status_code}: {answer.text}",
         )
-        answer = self._send(payment.signed(self.notice, self.stage.signing_secret, utc_now()))
+        answer = self._send(payment.signed(self.notice, self.scene.signing_secret, utc_now()))
         _require(
             answer.status_code == 202, f"the new message was answered with {answer.status_code}, not 202"
         )
@@ -216,30 +190,30 @@ class Story:
         return f"known since delivery {self.paid}"
 
     def _end(self) -> None:
-        self.stage.finished = True
+        self.scene.finished = True
         self.screen.chapter("All of it happened")
         rows = [
             (step.title, step.outcome, " ".join(map(str, step.deliveries)), f"{step.seconds:.1f}")
             for step in self.done
         ]
         self.screen.table(("step", "outcome", "deliveries", "s"), rows)
-        if not self.stage.once:
+        if not self.scene.once:
             show_by_hand(
-                self.stage, self.done[1].deliveries[0], self.done[2].deliveries[0], self.done[4].deliveries[0]
+                self.scene, self.done[1].deliveries[0], self.done[2].deliveries[0], self.done[4].deliveries[0]
             )
 
     # --- doing ----------------------------------------------------------------------------------------------
 
     def _send(self, headers: dict[str, str]) -> httpx.Response:
         path = f"/hooks/{TENANT}/pagamentos"
-        answer = self.http.post(f"{self.stage.server}{path}", content=self.notice, headers=headers)
+        answer = self.http.post(f"{self.scene.server}{path}", content=self.notice, headers=headers)
         text = f"payment {PAYMENT_ID}, message {headers['webhook-id'][:12]}..., signed, to {path}"
         self.screen.line("sent", f"{text} -> {answer.status_code} {answer.text}")
         return answer
 
     def _person(self, path: str, told: dict[str, Any]) -> dict[str, Any]:
         """What a person does in Movidesk itself."""
-        answer = self.http.post(f"{self.stage.movidesk}/_sandbox/human/tickets{path}", json=told)
+        answer = self.http.post(f"{self.scene.movidesk}/_sandbox/human/tickets{path}", json=told)
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
@@ -259,7 +233,7 @@ class Story:
             self._pause()
 
     def _pause(self) -> None:
-        if self.stage.stopping.wait(LOOK_SECONDS):
+        if self.scene.stopping.wait(LOOK_SECONDS):
             raise Stopped
 
     def _look(self) -> None:
@@ -268,20 +242,24 @@ class Story:
 
     def _settle(self) -> None:
         """Until nothing is on its way any more: not from the sandboxes, not in the gateway."""
-        self._until("everything has arrived", lambda: not self._sending() and not self.watch.unfinished)
+        self._until("everything has arrived", lambda: not self._sending() and self._all_done())
+
+    def _all_done(self) -> bool:
+        self._look()  # anew: what was just sent is in the rows by now
+        return not self.watch.unfinished
 
     def _sending(self) -> bool:
-        waiting: int = self.http.get(f"{self.stage.movidesk}/_sandbox/webhooks").json()["waiting"]
+        waiting: int = self.http.get(f"{self.scene.movidesk}/_sandbox/webhooks").json()["waiting"]
         return waiting > 0
 
     def _ready(self) -> bool:
         try:
-            return self.http.get(f"{self.stage.server}/readyz").status_code == 200
+            return self.http.get(f"{self.scene.server}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
     def _staffed(self) -> bool:
-        found: int = Worker.count(connection=self.stage.gateway.redis)
+        found: int = Worker.count(connection=self.scene.gateway.redis)
         return found >= self.workers
 
     def _event(self, delivery: int, kind: str) -> Row[Any] | None:
@@ -308,7 +286,7 @@ class Story:
         return self._until(f"{rule} has done {' and '.join(kinds)}", found)
 
     def _tickets(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.http.get(f"{self.stage.movidesk}/_sandbox/tickets").json()
+        found: list[dict[str, Any]] = self.http.get(f"{self.scene.movidesk}/_sandbox/tickets").json()
         return found
 
     def _ticket(self) -> dict[str, Any]:
