@@ -18,6 +18,7 @@ from gateway_plugins.generic.sandbox import PAYMENT_MAPPING, SECRET
 from gateway_plugins.zendesk import accept as zendesk_webhooks
 from gateway_plugins.zendesk import envelopes
 from gateway_plugins.zendesk import sandbox as zendesk
+from hypothesis import settings
 from redis import Redis
 from sqlalchemy import text
 
@@ -36,6 +37,10 @@ from gateway.store import actions, database, deliveries, tenants
 from gateway.testing import serving
 
 logs.configure("console", "warning")
+
+settings.register_profile("usual", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 KEY = Fernet.generate_key().decode()
 

@@ -55,7 +55,9 @@ def facts(*linked: Ticket, locale: str = "pt-BR", **changes: Any) -> Facts:
         "customer": CUSTOMER,
         "settings": settings(),
         "connections": {"desk": "movidesk", "chat": "intercom"},
-        "mapped_fields": {"desk": frozenset({"plan", "amount", "payment_reference", "phone", "plano", "ref"})},
+        "mapped_fields": {
+            "desk": frozenset({"plan", "amount", "payment_reference", "phone", "plano", "ref"})
+        },
     }
     return Facts(
         tenant=Tenant(id="acme", name="Acme", locale=locale), now=NOW, linked=linked, **{**known, **changes}
