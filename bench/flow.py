@@ -1,0 +1,133 @@
+"""How many webhooks become tickets in a second, end to end, and how much memory does that take?"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from bench import peers, report, webhooks
+from bench.installation import Installation, Memory, installation, small_server
+from bench.load import Load, Result, awaited, launch
+from bench.report import Line, megabytes
+
+EVENTS = 6_000
+"""Below the 10,000 calls a minute that a Zendesk connection can be allowed at most."""
+PATIENCE = 60.0
+N8N_MUST, N8N_DREAM = 6, 20
+NODE_RED_MUST, NODE_RED_DREAM = 0.3, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One system's figures: acknowledged and created a second, memory at the end."""
+
+    acknowledged: float
+    tickets: float
+    memory: str
+    p99: float | None = None
+
+
+RECORDED = {"n8n": Flow(158, 52, "980 MB"), "Node-RED": Flow(996, 1_000, "not kept")}
+"""Taken on another 2-core machine, with the workflows that `--peers` runs."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=EVENTS, help="how many payments are told")
+    parser.add_argument(
+        "--peers", action="store_true", help="install and run Node-RED and n8n (minutes, 2 GB)"
+    )
+    given = parser.parse_args()
+    with installation() as gateway, small_server("sink", gateway.folder) as sink:
+        ours, notes = measure(gateway, sink, given.events)
+    yardsticks, said = measured_peers() if given.peers else ({}, ["peers: not asked for (--peers)"])
+    lines = [Line("acknowledged", "", f"{ours.acknowledged:,.0f}/s"), Line("memory", "", ours.memory)]
+    for name, must, dream in (
+        ("n8n", N8N_MUST, N8N_DREAM),
+        ("Node-RED", NODE_RED_MUST, NODE_RED_DREAM),
+    ):
+        theirs = yardsticks.get(name) or RECORDED[name]
+        where = "this run" if name in yardsticks else "recorded elsewhere"
+        ratio = ours.tickets / theirs.tickets
+        lines.append(Line(
+            f"tickets, against {name} ({where})", f"{theirs.tickets:,.0f}/s", f"{ours.tickets:,.0f}/s",
+            f"{ratio:.1f}", f">= {must:g}", f">= {dream:g}", ratio >= must,
+        ))  # fmt: skip
+    for name, theirs in yardsticks.items():
+        said.append(f"{name} in this run: {theirs.acknowledged:,.0f} acknowledged/s, {theirs.memory}")
+    report.show("flow", lines, notes + said)
+
+
+def measure(gateway: Installation, sink: str, events: int) -> tuple[Flow, list[str]]:
+    """Every webhook is one payment of a new customer, and becomes one ticket at the sink."""
+    webhooks.configure(
+        gateway.runtime,
+        {"generic": None, "zendesk": f"{sink}/api/v2"},
+        {"core_ticket_on_payment": {"connection": "zendesk"}},
+    )
+    gateway.serve()
+    gateway.work(2)
+    path = webhooks.path_of("generic")
+    report.progress("warming up")
+    until_created(sink, 200, _sent(gateway.port, path, 200))
+    httpx.post(f"{sink}/reset", trust_env=False)
+    report.progress(f"{events:,} payments")
+    load = _sent(gateway.port, path, events)
+    seconds = until_created(sink, events, load)
+    told = httpx.get(f"{sink}/stat", trust_env=False).json()
+    memory = gateway.memory()
+    both = sum((memory[name] for name in memory if name.startswith("worker")), memory["server"])
+    rules = len(gateway.runtime.registry.rules)
+    return Flow(load.rate, events / seconds, _shown(both), load.p99), [
+        f"{events:,} signed webhooks over 32 connections, {rules} rules on; server + 2 workers; all durable "
+        f"({told['tickets']:,} tickets, {told['twice']} of them twice)",
+        f"answered within {load.p50 * 1000:.0f} ms (p50), {load.p99 * 1000:.0f} ms (p99), while the workers work",
+    ]
+
+
+def _sent(port: int, path: str, count: int) -> Result:
+    return awaited(launch(Load("generic", port, path, count, 60.0))).check()
+
+
+def until_created(sink: str, number: int, load: Result) -> float:
+    """Seconds from the first webhook to the last ticket. Raises RuntimeError when they do not all come."""
+    deadline = time.monotonic() + PATIENCE
+    told = {"tickets": 0}
+    while told["tickets"] < number:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {told['tickets']} of {number} tickets came within {PATIENCE:g} s")
+        time.sleep(0.2)
+        told = httpx.get(f"{sink}/stat", trust_env=False).json()
+    return float(told["last"]) - load.started_at
+
+
+def measured_peers() -> tuple[dict[str, Flow], list[str]]:
+    """Those that can be had here, at a sink of their own; and why the others cannot."""
+    found: dict[str, Flow] = {}
+    said = []
+    for peer in peers.PEERS:
+        folder = peers.home(peer)
+        with small_server("sink", folder) as sink:
+            try:
+                with peers.running_peer(peer, folder, sink) as process:
+                    found[peer.name] = _measured(peer, process, sink, folder)
+            except peers.Absent as absent:
+                said.append(f"{peer.name}: not run, {absent}; the recorded figures stand in")
+    return found, said
+
+
+def _measured(peer: peers.Peer, process: peers.Running, sink: str, folder: Path) -> Flow:
+    report.progress(f"{peer.name}: {peer.events:,} notifications")
+    load = awaited(launch(Load("intercom", process.port, peer.path, peer.events, 60.0)))
+    seconds = until_created(sink, load.accepted(), load)
+    return Flow(load.rate, load.accepted() / seconds, _shown(process.memory()), load.p99)
+
+
+def _shown(memory: Memory) -> str:
+    return f"{megabytes(memory.pss)} (PSS)"
+
+
+if __name__ == "__main__":
+    main()
