@@ -1,6 +1,7 @@
 """How do a few processes live and die together: restarted after a crash, stopped as one, never orphaned?"""
 
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 from gateway.model.errors import GatewayError
 
@@ -31,7 +33,8 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """One process of a group.
+    """One process of a group: a program (`argv`), or a function of ours (`work`) in a fork of this process, which
+    shares with its parent all that was loaded before. `env`, `cwd`, `user` and `output` are for programs.
 
     `stop` is the signal that asks it to end cleanly; on Linux the kernel sends the same one when the
     supervisor dies, also by SIGKILL. `user` is the (uid, gid) it runs as, `output` the file that its output
@@ -39,7 +42,8 @@ class Child:
     """
 
     name: str
-    argv: Sequence[str]
+    argv: Sequence[str] = ()
+    work: Callable[[], object] | None = None
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
     user: tuple[int, int] | None = None
@@ -76,12 +80,79 @@ def supervise(children: Sequence[Child], *, stop_timeout: float = 20.0) -> int:
             _stop(lives, wait, stop_timeout)
 
 
+class Process(Protocol):
+    """What is needed of a running child; `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+class Fork:
+    """A function running in a fork of this process, handled like a `subprocess.Popen`."""
+
+    def __init__(self, work: Callable[[], object], prepare: Callable[[], None] | None) -> None:
+        self._code: int | None = None
+        gc.collect()
+        gc.freeze()  # for good: a collection writes to all that it looks at, and nothing would stay shared
+        self.pid = os.fork()
+        if not self.pid:
+            _become(work, prepare)
+
+    def poll(self) -> int | None:
+        return self._wait(os.WNOHANG)
+
+    def wait(self) -> int:
+        code = self._wait(0)
+        assert code is not None  # noqa: S101 - waitpid without WNOHANG always tells
+        return code
+
+    def send_signal(self, sig: int, /) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def _wait(self, options: int) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+
+def _become(work: Callable[[], object], prepare: Callable[[], None] | None) -> NoReturn:
+    """The child's whole life. It leaves by `_exit`, as what its parent would tidy up is not its own."""
+    code = 1
+    try:
+        os.setpgid(0, 0)  # Ctrl-C reaches the supervisor alone
+        signal.set_wakeup_fd(-1)
+        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        if prepare:
+            prepare()
+        work()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except GatewayError as error:
+        log.error("%s", error)
+    except BaseException:
+        log.exception("ended by a bug")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 class _Life:
     """A child across its restarts."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.starts = 0
         self.started = 0.0
         self.failures = 0
@@ -94,6 +165,9 @@ class _Life:
         self.starts += 1
         if child.before:
             child.before()
+        if child.work is not None:
+            self.process = Fork(child.work, _dies_with(os.getpid(), child.stop))
+            return
         try:
             with child.output.open("ab") if child.output else nullcontext() as output:
                 self.process = subprocess.Popen(  # noqa: S603
@@ -163,7 +237,7 @@ def _stop(lives: list[_Life], wait: "Wait", timeout: float) -> None:
         process.wait()
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _kill_group(process: Process) -> None:
     """Also what the child started and left behind."""
     with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
         os.killpg(process.pid, signal.SIGKILL)

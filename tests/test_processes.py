@@ -215,3 +215,69 @@ def test_what_must_be_cleared_is_cleared_before_every_start(tmp_path: Path) -> N
 
     assert supervise([Child(**child(code), before=clear)]) == 0
     assert calls == ["cleared", "cleared"]
+
+
+FORKS = """
+import logging, os, signal, sys, time
+from pathlib import Path
+from gateway.model.errors import GatewayError
+from gateway.processes import Child, supervise
+
+def work():
+    with Path(sys.argv[1]).open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if sys.argv[2] == "refuse":
+        raise GatewayError("the port is taken")
+    signal.signal(signal.SIGTERM, lambda *_: (Path(sys.argv[1] + ".bye").touch(), sys.exit(0)))
+    while True:
+        time.sleep(0.1)
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+try:
+    sys.exit(supervise([Child(name="worker", work=work)], stop_timeout=5))
+except GatewayError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture
+def forking(tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(how: str) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, "-c", FORKS, str(tmp_path / "pids"), how]
+        started.append(subprocess.Popen(argv, stderr=subprocess.PIPE))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_fork_is_started_again_when_it_dies_and_stopped_with_the_rest(forking, tmp_path):
+    supervisor = forking("serve")
+    (first,) = until(lambda: pids(tmp_path / "pids"))
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(pids(tmp_path / "pids")) == 2)
+    time.sleep(0.3)
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(10) == 0
+    assert (tmp_path / "pids.bye").exists()
+    assert not any(alive(pid) for pid in pids(tmp_path / "pids"))
+
+
+def test_a_fork_does_not_outlive_a_supervisor_that_is_killed(forking, tmp_path):
+    supervisor = forking("serve")
+    (pid,) = until(lambda: pids(tmp_path / "pids"))
+    supervisor.kill()
+    until(lambda: not alive(pid))
+
+
+def test_a_fork_that_refuses_at_once_ends_the_group_with_its_reason(forking):
+    supervisor = forking("refuse")
+    _, told = supervisor.communicate(timeout=10)
+    assert supervisor.returncode == 1
+    assert b"the port is taken" in told
+    assert b"worker ended at once: exit code 1" in told
+    assert b"Traceback" not in told

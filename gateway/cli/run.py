@@ -1,8 +1,8 @@
 """The verbs that run something: up, serve, worker, migrate."""
 
-import os
 import signal
 import sys
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -34,24 +34,19 @@ def up(port: Port = 8000, host: Host = "127.0.0.1", workers: Workers = 2) -> Non
     with embedded.stores(chosen) as stores:
         with runtime_on(chosen, stores) as started:
             database.migrate(started.db)
-        env = {**os.environ, **stores.environment()}
-        children = [Child(name="server", argv=_argv("serve", f"--port={port}", f"--host={host}"), env=env)]
-        children += [Child(name=f"worker-{n}", argv=_argv("worker"), env=env) for n in range(1, workers + 1)]
+        children = [Child(name="server", work=partial(_serve, chosen, stores, host, port))]
         out.print(
             f"webhooks: http://{host}:{port}/hooks/TENANT/CONNECTION   health: /healthz /readyz /metrics"
         )
-        sys.exit(processes.supervise(children))
+        sys.exit(processes.supervise(children + _crew(chosen, stores, workers)))
 
 
 @app.command()
 def serve(port: Port = 8000, host: Host = "127.0.0.1") -> None:
     """Run one server process: it verifies, stores and acknowledges webhooks."""
     chosen = _settings()
-    # uvicorn raises the signal again once it has stopped: the end of an orderly stop, and no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with embedded.stores(chosen) as stores, runtime_on(chosen, stores) as started:
-        _check(stores)
-        uvicorn.run(App(started), host=host, port=port, **UVICORN)
+    with embedded.stores(chosen) as stores:
+        _serve(chosen, stores, host, port)
 
 
 @app.command()
@@ -59,13 +54,29 @@ def worker(workers: Annotated[int, typer.Option(help="Worker processes.", min=1,
     """Run workers: they convert, decide, and call the vendors. SIGTERM finishes the job in hand."""
     chosen = _settings()
     with embedded.stores(chosen) as stores:
-        if workers > 1:
-            env = {**os.environ, **stores.environment()}
-            group = [Child(name=f"worker-{n}", argv=_argv("worker"), env=env) for n in range(1, workers + 1)]
-            sys.exit(processes.supervise(group))
-        with runtime_on(chosen, stores) as started:
-            _check(stores)
-            jobs.work(started)
+        if workers == 1:
+            _work(chosen, stores)
+        else:
+            sys.exit(processes.supervise(_crew(chosen, stores, workers)))
+
+
+def _crew(chosen: Settings, stores: embedded.Stores, workers: int) -> list[Child]:
+    """Forks of this process, so that what they have in common is in memory once."""
+    return [Child(name=f"worker-{n}", work=partial(_work, chosen, stores)) for n in range(1, workers + 1)]
+
+
+def _serve(chosen: Settings, stores: embedded.Stores, host: str, port: int) -> None:
+    # uvicorn raises the signal again once it has stopped: the end of an orderly stop, and no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with runtime_on(chosen, stores) as started:
+        _check(stores)
+        uvicorn.run(App(started), host=host, port=port, **UVICORN)
+
+
+def _work(chosen: Settings, stores: embedded.Stores) -> None:
+    with runtime_on(chosen, stores) as started:
+        _check(stores)
+        jobs.work(started)
 
 
 @app.command()
@@ -99,7 +110,3 @@ def _check(stores: embedded.Stores) -> None:
     for level, text in findings:
         if level != "ok":
             out.print(text, style="yellow", markup=False)
-
-
-def _argv(*arguments: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "gateway", *arguments]
