@@ -8,8 +8,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from gateway.model.connection import Connection
 from gateway.model.errors import GatewayError, WebhookRejected
@@ -17,6 +16,7 @@ from gateway.model.webhook import Verified, Webhook
 from gateway.redaction import is_sensitive
 from gateway.registry import Registry
 from gateway.store import deliveries
+from gateway.store.database import is_away
 from gateway.store.deliveries import Arrival, Stored
 
 log = structlog.get_logger(__name__)
@@ -129,10 +129,10 @@ class Inbox:
     def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Stored | Exception]:
         try:
             return self._insert(arrivals)
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            log.error("store_down", error=str(error).splitlines()[0], webhooks=len(arrivals))
-            return [StoreBusy("PostgreSQL does not answer")] * len(arrivals)
         except Exception as error:
+            if is_away(error):
+                log.error("store_down", error=str(error).splitlines()[0], webhooks=len(arrivals))
+                return [StoreBusy("PostgreSQL does not answer")] * len(arrivals)
             if len(arrivals) == 1:
                 log.exception("webhook_not_stored", tenant=arrivals[0].tenant)
                 return [error]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection as Database
 from sqlalchemy import Row
 
 from gateway.model.connection import ApiSettings, Connection
@@ -14,6 +15,7 @@ from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import TicketRef
 from gateway.runtime import Runtime
 from gateway.store import actions, deliveries
+from gateway.store.database import first_line, is_away
 
 from .retry import Again, next_attempt
 
@@ -106,8 +108,8 @@ def _read(
                 "calls": [call.to_json() for call in client.calls],
             }],
         )  # fmt: skip
+        error = error or _kept(db, rows, raw)
         if error is None:
-            deliveries.keep_reading(db, rows, raw)
             return [row.id for row in rows]
         oldest = rows[0]
         plan = next_attempt(
@@ -121,7 +123,24 @@ def _read(
         return gone.ready
 
 
-def _unreadable(runtime: Runtime, db: Any, rows: Sequence[Row[Any]], reason: str, outcome: Collected) -> None:
+def _kept(db: Database, rows: Sequence[Row[Any]], raw: Any) -> ApiError | None:
+    """Store the reading; what PostgreSQL does not take is as good as no answer, and no better the next time."""
+    try:
+        with db.begin_nested():
+            deliveries.keep_reading(db, rows, raw)
+    except Exception as failed:
+        if is_away(failed):
+            raise
+        log.exception("reading_not_stored", deliveries=len(rows))
+        return ApiError(
+            ApiFailure.REFUSED, f"what the vendor answered cannot be stored: {first_line(failed)}"
+        )
+    return None
+
+
+def _unreadable(
+    runtime: Runtime, db: Database, rows: Sequence[Row[Any]], reason: str, outcome: Collected
+) -> None:
     """Hints are nothing without the ticket and are parked; webhooks that told something are decided without it."""
     hints = [row.id for row in rows if row.thin]
     told = [row.id for row in rows if not row.thin]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 import structlog
 from sqlalchemy import Connection as Database
 from sqlalchemy import Row
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from gateway.model.action import Action
 from gateway.model.customer import Customer
@@ -22,6 +22,7 @@ from gateway.registry import of_tenant, rule_name
 from gateway.runtime import Runtime
 from gateway.store import deliveries, events, tickets
 from gateway.store.customers import keys_of
+from gateway.store.database import is_away
 from gateway.store.deliveries import Lane
 from gateway.store.tenants import Company, Configuration
 
@@ -80,9 +81,9 @@ def decide(runtime: Runtime, ids: Sequence[int]) -> Outcome:
         try:
             with db.begin_nested():
                 return Batch(runtime, db, configuration).run(rows)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
+        except Exception as error:
+            if is_away(error):
+                raise
             log.warning("batch_split", deliveries=len(rows), exc_info=True)
         return _one_by_one(runtime, db, configuration, rows)
 
@@ -95,9 +96,9 @@ def _one_by_one(
         try:
             with db.begin_nested():
                 outcome.add(Batch(runtime, db, configuration).run([row]))
-        except (OperationalError, InterfaceError):
-            raise
         except Exception as error:
+            if is_away(error):
+                raise
             log.exception("delivery_parked", delivery=row.id)
             deliveries.park(db, [row.id], _plain(error), runtime.clock())
             outcome.parked += 1

@@ -11,7 +11,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.model.errors import GatewayError
 
@@ -48,6 +49,16 @@ def engine(url: str, *, pool_size: int = 4) -> Engine:
         json_serializer=to_text,
         connect_args={"connect_timeout": 5, "application_name": "helpdesk-gateway", "prepare_threshold": 2},
     )
+
+
+def is_away(error: Exception) -> bool:
+    """Could the same be done a little later? Then the store is at fault; else it is what the store was given.
+
+    PostgreSQL counts a value that is too long for an index, or too complex, among its own troubles (class 54).
+    """
+    if isinstance(error, OperationalError):
+        return not (getattr(error.orig, "sqlstate", None) or "").startswith("54")
+    return isinstance(error, InterfaceError | PoolTimeout)
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +104,7 @@ def check_schema(db: Engine) -> None:
     try:
         found = revision(db)
     except OperationalError as error:
-        raise GatewayError(f"PostgreSQL does not answer: {_first_line(error)}") from None
+        raise GatewayError(f"PostgreSQL does not answer: {first_line(error)}") from None
     if found != head():
         raise GatewayError(
             f"the database is at revision {found or 'none'}, this code needs {head()}: run `gateway migrate`"
@@ -104,5 +115,7 @@ def _revision(connection: Any) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).strip().splitlines()[0]
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line, and without what was being written."""
+    cause = getattr(error, "orig", None) or error
+    return next(iter(str(cause).strip().splitlines()), repr(cause))

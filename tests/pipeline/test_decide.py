@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any
 
 import pytest
@@ -192,6 +193,16 @@ def test_a_row_that_the_store_refuses_parks_only_its_own_delivery(gateway: Runti
     assert [row.state for row in rows(gateway, deliveries)] == ["decided", "parked", "decided"]
     assert "NUL" in rows(gateway, deliveries)[1].error
     assert {row.ticket_id for row in rows(gateway, events)} == {"7", "9"}
+
+
+def test_a_value_too_long_for_an_index_parks_only_its_own_delivery(gateway: Runtime) -> None:
+    settle_in(gateway, names=("pay",))
+    told = [{"email": "a@x.example"}, {"email": f"{token_urlsafe(6000)}@x.example"}, {"email": "b@x.example"}]
+    ids = [arrive(gateway, payment(f"p{n}", **who), connection="pay") for n, who in enumerate(told)]
+    outcome = run(gateway, *ids)
+    assert (outcome.decided, outcome.parked) == (2, 1)
+    assert [row.state for row in rows(gateway, deliveries)] == ["decided", "parked", "decided"]
+    assert "index row size" in rows(gateway, deliveries)[1].error
 
 
 def test_an_unknown_kind_is_kept_and_no_rule_is_asked(gateway: Runtime) -> None:
