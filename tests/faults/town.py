@@ -233,6 +233,7 @@ class Vendor:
     ) -> None:
         self.target = f"{url}/hooks/{tenant}/pay"
         self.acknowledged: dict[str, float] = {}
+        """By webhook-id, the moment of its 2xx in seconds since the epoch."""
         self.deliveries: dict[str, int] = {}
         self.statuses: Counter[str] = Counter()
         self.slowest = 0.0
@@ -286,13 +287,14 @@ class Vendor:
                 self.statuses[str(answer.status_code)] += 1
                 if answer.is_success:
                     self.slowest = max(self.slowest, time.monotonic() - began)
-                    self.acknowledged[id_] = time.monotonic()
+                    self.acknowledged[id_] = time.time()
                     self.deliveries[id_] = answer.json()["delivery"]
                     return
             await asyncio.sleep(0.3)
 
 
 def signed(id_: str, body: bytes) -> dict[str, str]:
+    """Today's headers for this body."""
     now = datetime.fromtimestamp(int(time.time()), UTC)
     return {
         "content-type": "application/json",
@@ -328,6 +330,15 @@ class Desk:
         found: list[dict[str, Any]] = httpx.get(f"{self.url}/_sandbox/tickets", timeout=30).json()
         return found
 
+    def opened(self) -> dict[str, float]:
+        """By subject, when a ticket was opened, in seconds since the epoch."""
+        calls = [
+            call["at"]
+            for call in list(self.app.calls)
+            if call["method"] == "POST" and call["path"].startswith("/api/v2/tickets")
+        ]
+        return dict(zip((ticket["subject"] for ticket in self.tickets), calls, strict=True))
+
     def subjects(self) -> Counter[str]:
         return Counter(ticket["subject"] for ticket in self.tickets)
 
@@ -337,13 +348,24 @@ class Desk:
     def behave(self) -> None:
         httpx.delete(f"{self.url}/_sandbox/misbehave").raise_for_status()
 
+    def human(self, ticket: int | None = None, **told: object) -> dict[str, Any]:
+        """A person opens a ticket, or changes this one."""
+        path = "/_sandbox/human/tickets" + (f"/{ticket}" if ticket else "")
+        answer: dict[str, Any] = (
+            httpx.post(f"{self.url}{path}", json=told).raise_for_status().json()["ticket"]
+        )
+        return answer
+
+    def has_told_all(self) -> bool:
+        return httpx.get(f"{self.url}/_sandbox/webhooks").json()["waiting"] == 0
+
     def calls(self, method: str) -> int:
         return sum(1 for call in list(self.app.calls) if call["method"] == method)
 
 
 @contextmanager
-def desk() -> Iterator[Desk]:
-    app = zendesk.create_app(calls_per_minute=None)
+def desk(**how: Any) -> Iterator[Desk]:
+    app = zendesk.create_app(calls_per_minute=None, **how)
     with serving(app) as url:
         yield Desk(app, url)
 
