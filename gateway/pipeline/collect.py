@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection as Database
 from sqlalchemy import Row
 
+from gateway.calls import CallRecord
 from gateway.model.connection import ApiSettings, Connection
 from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import TicketRef
@@ -82,11 +83,13 @@ def _read(
     if runtime.stopping.is_set():
         return []
     started = runtime.clock()
-    client = runtime.api(connection, api, rows[-1].trace_id)
+    calls: Sequence[CallRecord] = ()
     outcome, error, raw = "done", None, None
     try:
         ref = TicketRef(connection.name, subject)
-        raw = runtime.registry.ask(connection.vendor, "collect_ticket", ref=ref, api=client)
+        with runtime.api(connection, api, rows[-1].trace_id) as client:
+            calls = client.calls
+            raw = runtime.registry.ask(connection.vendor, "collect_ticket", ref=ref, api=client)
     except ApiError as failed:
         outcome, error = failed.failure.value, failed
     except Exception as failed:
@@ -95,8 +98,6 @@ def _read(
             "failed",
             ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {failed!r}"),
         )
-    finally:
-        client.settle()
     now = runtime.clock()
     with runtime.db.begin() as db:
         actions.add_attempts(
@@ -105,7 +106,7 @@ def _read(
                 "tenant": connection.tenant, "connection": connection.name, "action_id": None,
                 "delivery_id": rows[-1].id, "started_at": started, "seconds": (now - started).total_seconds(),
                 "outcome": outcome, "error": str(error) if error else None,
-                "calls": [call.to_json() for call in client.calls],
+                "calls": [call.to_json() for call in calls],
             }],
         )  # fmt: skip
         error = error or _kept(db, rows, raw)

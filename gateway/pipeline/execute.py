@@ -1,10 +1,9 @@
 """How does a decision become a vendor's answer, once and only once?"""
 
-import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -14,12 +13,14 @@ import structlog
 from sqlalchemy import Connection as Database
 from sqlalchemy import Row
 
+from gateway.calls import CallRecord
 from gateway.model.action import parse_action
 from gateway.model.connection import ApiSettings, Connection, Receipt
 from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import TicketRef
 from gateway.runtime import Runtime
 from gateway.store import actions, tickets
+from gateway.store.database import first_line, is_away
 
 from .retry import Again, next_attempt
 
@@ -48,6 +49,13 @@ class Sent:
             if seconds <= 60:
                 found.setdefault(max(seconds, 1), []).append(id_)
         return found
+
+    def add(self, other: "Sent") -> None:
+        self.follow += other.follow
+        self.again += other.again
+        self.waiting += other.waiting
+        for state, number in other.states.items():
+            self.states[state] = self.states.get(state, 0) + number
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,33 +145,33 @@ def _handed_back(row: Row[Any], now: datetime) -> Result:
 def _perform(runtime: Runtime, connection: Connection[Any], api: ApiSettings, row: Row[Any]) -> Result:
     """One action: looked for first if an earlier attempt was interrupted, then sent."""
     started = runtime.clock()
-    action = parse_action(row.body)
-    client = runtime.api(connection, api, row.trace_id)
     ask = runtime.registry.ask
+    calls: Sequence[CallRecord] = ()
     found: dict[str, Any] = {"state": "done"}
     try:
-        receipt = None
-        if row.uncertain:
-            receipt = ask(connection.vendor, "find_effect", action=action, api=client)
-            found["outcome"] = "found" if receipt is not None else "done"
-        if receipt is None:
-            receipt = ask(connection.vendor, "execute_action", action=action, api=client)
+        action = parse_action(row.body)
+        with runtime.api(connection, api, row.trace_id) as client:
+            calls = client.calls
+            receipt = None
+            if row.uncertain:
+                receipt = ask(connection.vendor, "find_effect", action=action, api=client)
+                found["outcome"] = "found" if receipt is not None else "done"
+            if receipt is None:
+                receipt = ask(connection.vendor, "execute_action", action=action, api=client)
         if receipt is None:
             error = f"{connection.vendor} does not support {action.kind}"
             found = {"state": "unsupported", "outcome": "unsupported", "error": error}
         else:
             found["receipt"] = receipt
     except ApiError as error:
-        wrote = any(call.method not in READS and call.status is not None for call in client.calls)
+        wrote = any(call.method not in READS and call.status is not None for call in calls)
         found = _after(error, row, runtime.clock(), uncertain=error.uncertain or (wrote and error.passing))
     except Exception as error:
         log.exception("execute_failed", vendor=connection.vendor, action=str(row.id))
         refused = ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {error!r}")
-        found = _after(refused, row, runtime.clock(), uncertain=bool(client.calls))
-    finally:
-        client.settle()
-    calls = tuple(call.to_json() for call in client.calls)
-    return Result(row=row, started_at=started, finished_at=runtime.clock(), calls=calls, **found)
+        found = _after(refused, row, runtime.clock(), uncertain=bool(calls))
+    traced = tuple(call.to_json() for call in calls)
+    return Result(row=row, started_at=started, finished_at=runtime.clock(), calls=traced, **found)
 
 
 def _after(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) -> dict[str, Any]:
@@ -181,20 +189,43 @@ def _after(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) ->
 
 
 def _record(runtime: Runtime, tenant: str, name: str, results: Sequence[Result]) -> Sent:
-    """Receipts, attempts, and what waited for a ticket that exists now: one transaction."""
+    """Receipts, attempts, and what waited for a ticket that exists now: one transaction.
+
+    What happened at the vendor must not be forgotten because of one odd answer: each result is then kept alone, and
+    the one that cannot be ends as dead.
+    """
     sent = Sent()
     if not results:
         return sent
-    with runtime.db.begin() as db:
-        actions.finish(db, [_finished(result) for result in results])
-        actions.add_attempts(db, [_attempt(tenant, name, result) for result in results if result.calls])
-        for result in results:
-            sent.states[result.state] = sent.states.get(result.state, 0) + 1
-            if result.not_before is not None:
-                sent.again.append((result.row.id, result.not_before))
-            if result.row.kind == "create_ticket":
-                sent.follow += _created(db, tenant, result)
+    try:
+        with runtime.db.begin() as db:
+            _keep(db, tenant, name, results, sent)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("results_not_stored", results=len(results))
+        sent = Sent()
+        if len(results) > 1:
+            for result in results:
+                sent.add(_record(runtime, tenant, name, [result]))
+            return sent
+        why = f"what the vendor answered cannot be stored: {first_line(error)}"
+        found = replace(results[0], state="dead", receipt=None, calls=(), error=why, uncertain=True)
+        with runtime.db.begin() as db:
+            _keep(db, tenant, name, [found], sent)
     return sent
+
+
+def _keep(db: Database, tenant: str, name: str, results: Sequence[Result], sent: Sent) -> None:
+    in_order = sorted(results, key=lambda result: result.row.seq)  # as others lock them
+    actions.finish(db, [_finished(result) for result in in_order])
+    actions.add_attempts(db, [_attempt(tenant, name, result) for result in results if result.calls])
+    for result in results:
+        sent.states[result.state] = sent.states.get(result.state, 0) + 1
+        if result.not_before is not None:
+            sent.again.append((result.row.id, result.not_before))
+        if result.row.kind == "create_ticket":
+            sent.follow += _created(db, tenant, result)
 
 
 def _created(db: Database, tenant: str, result: Result) -> list[UUID]:
@@ -204,9 +235,11 @@ def _created(db: Database, tenant: str, result: Result) -> list[UUID]:
         real = TicketRef(planned.connection, result.receipt.remote_id)
         tickets.settle(db, tenant, planned, real, result.finished_at)
         return actions.waiting_on(db, tenant, real)
-    if result.state in {"dead", "unsupported"}:
+    if result.state != "pending":
         tickets.forget_planned(db, tenant, planned)
         error = f"its ticket was not created: {result.error}"
+        if result.state == "done":
+            error = "its ticket was created, but the vendor did not say its id"
         actions.end_dependents(db, tenant, planned, error, result.finished_at)
     return []
 
@@ -218,7 +251,7 @@ def _finished(result: Result) -> dict[str, Any]:
         "state": result.state,
         "not_before": result.not_before or result.row.not_before,
         "uncertain": result.uncertain,
-        "receipt": json.dumps(result.receipt.to_json()) if result.receipt else None,
+        "receipt": result.receipt.to_json() if result.receipt else None,
         "error": result.error,
         "finished_at": result.finished_at if over else None,
         "given_back": 0 if result.counts else 1,

@@ -191,7 +191,7 @@ class Ledger:
             for name in (row["source"], row["target"])
             if (ref := ref_of(name)) is not None and ref.is_planned
         }
-        real = actions.created_by_key(db, wanted)
+        real = actions.created_by_key(db, wanted, hold=True)
         if not real:
             return
         self._actions = [

@@ -18,6 +18,7 @@ from gateway.model.expected import planned
 from gateway.model.facts import Past
 from gateway.model.ticket import TicketRef
 
+from .database import storable, to_text
 from .tables import actions, attempts, incidents
 from .tickets import Key, save_planned
 
@@ -60,17 +61,22 @@ def _past(row: Row[Any]) -> Past:
     )
 
 
-def created_by_key(db: Connection, keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """By (tenant, connection, key), the id of the ticket that a `CreateTicket` of that key made or will make."""
+def created_by_key(
+    db: Connection, keys: Iterable[tuple[str, str, str]], *, hold: bool = False
+) -> dict[tuple[str, str, str], str]:
+    """By (tenant, connection, key), the id of the ticket that a `CreateTicket` of that key made or will make.
+
+    With `hold` a ticket that is still to come stays so until this transaction ends; or what is decided about it
+    meanwhile would come too late for `tickets.settle`, and wait for ever.
+    """
     wanted = list(keys)
     if not wanted:
         return {}
     a = actions.c
-    rows = db.execute(
-        select(a.tenant, a.connection, a.key, a.ticket_id).where(
-            tuple_(a.tenant, a.connection, a.key).in_(wanted)
-        )
+    found = select(a.tenant, a.connection, a.key, a.ticket_id).where(
+        tuple_(a.tenant, a.connection, a.key).in_(wanted)
     )
+    rows = db.execute(found.order_by(a.seq).with_for_update(read=True) if hold else found)
     return {(row.tenant, row.connection, row.key): row.ticket_id for row in rows}
 
 
@@ -162,7 +168,7 @@ def finish(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     Only an action that is still executing is changed: a sweep may have reclaimed it meanwhile.
     """
     if rows:
-        db.execute(_FINISH, list(rows))
+        db.execute(_FINISH, [_kept(row) | {"receipt": _json(row["receipt"])} for row in rows])
 
 
 _FINISH = text("""
@@ -188,7 +194,16 @@ def waiting_on(db: Connection, tenant: str, ref: TicketRef) -> list[UUID]:
 
 def add_attempts(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
-        db.execute(insert(attempts), list(rows))
+        db.execute(insert(attempts), [_kept(row) for row in rows])
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its error, which may quote a vendor, as PostgreSQL takes it."""
+    return row | {"error": storable(row["error"]) if row["error"] else None}
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else to_text(value)
 
 
 def end_dependents(db: Connection, tenant: str, planned: TicketRef, error: str, now: datetime) -> None:
@@ -198,7 +213,7 @@ def end_dependents(db: Connection, tenant: str, planned: TicketRef, error: str, 
         update(actions)
         .where(a.tenant == tenant, a.connection == planned.connection, a.ticket_id == planned.id)
         .where(a.kind != "create_ticket", a.state == "pending")
-        .values(state="dead", error=error, finished_at=now)
+        .values(state="dead", error=storable(error), finished_at=now)
     )
 
 
@@ -307,7 +322,7 @@ def end(db: Connection, ids: Sequence[UUID], state: str, error: str, now: dateti
     db.execute(
         update(actions)
         .where(a.id.in_(list(ids)), a.state == "pending")
-        .values(state=state, error=error, finished_at=now)
+        .values(state=state, error=storable(error), finished_at=now)
     )
 
 

@@ -240,7 +240,7 @@ def postpone(db: Connection, ids: Sequence[int], until: datetime, error: str | N
     d = deliveries.c
     values: dict[str, Any] = {"not_before": until}
     if error is not None:
-        values["error"] = error[:2000]
+        values["error"] = storable(error)[:2000]
     if count:
         values["attempts"] = d.attempts + 1
     db.execute(update(deliveries).where(d.id.in_(list(ids)), d.state == "received").values(**values))

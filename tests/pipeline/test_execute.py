@@ -1,10 +1,13 @@
 """A decision becomes a vendor's answer, once and only once."""
 
+import threading
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.event import listens_for
 from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 
 from gateway.api import (
@@ -40,6 +43,7 @@ class Vendor:
         self.answers: list[Any] = []
         self.effect: Receipt | None = None
         self.rate = RateLimit(calls=1000, seconds=1, concurrency=1)
+        self.base_url = "http://127.0.0.1:1"
 
     def module(self) -> Any:
         @hookimpl
@@ -57,7 +61,7 @@ class Vendor:
 
         @hookimpl
         def connect_api() -> ApiSettings:
-            return ApiSettings(base_url="http://127.0.0.1:1", rate=self.rate)
+            return ApiSettings(base_url=self.base_url, rate=self.rate)
 
         return town(execute_action=execute_action, find_effect=find_effect, connect_api=connect_api)
 
@@ -285,3 +289,87 @@ def test_dead_actions_come_back_when_asked_and_are_looked_for_first(gateway, ven
     assert rows(gateway, actions)[0].state == "done"
     assert len(vendor.looked) == 1
     assert rows(gateway, attempts) == [], "no call was made over HTTP by this vendor"
+
+
+@pytest.mark.parametrize("failure", [ApiFailure.REFUSED, ApiFailure.UNAVAILABLE])
+def test_an_error_may_quote_whatever_a_vendor_answers(gateway, vendor, decided, failure):
+    vendor.answers = [ApiError(failure, "answered: nul \x00 and half a pair \ud800")]
+    send(gateway, decided(tag()))
+    (row,) = rows(gateway, actions)
+    assert row.state in {"dead", "pending"}
+    assert row.error == "answered: nul \ufffd and half a pair ?"
+
+
+def test_an_answer_that_cannot_be_stored_takes_no_other_with_it(gateway, vendor, decided):
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+    ids = decided(tag("a"), create, AddComment(ticket=create.ticket, body="b", reason="r"))
+    vendor.answers = [Receipt(remote_id=token_urlsafe(6000)), Receipt(remote_id="1")]
+    sent = send(gateway, ids)
+    assert sent.states == {"done": 1, "dead": 1}
+    done, lost, waiting = rows(gateway, actions)
+    assert (done.state, done.receipt) == ("done", {"remote_id": "1"})
+    assert (lost.state, lost.uncertain) == ("dead", True)
+    assert lost.error.startswith("what the vendor answered cannot be stored: index row size")
+    assert waiting.state == "dead"
+
+
+def test_a_receipt_of_odd_characters_is_kept(gateway, vendor, decided):
+    vendor.answers = [Receipt(remote_id="1\x00\ud800")]
+    send(gateway, decided(tag()))
+    assert rows(gateway, actions)[0].receipt == {"remote_id": "1\ufffd?"}
+
+
+def test_what_waits_for_a_ticket_whose_id_was_not_said_ends_with_the_reason(gateway, vendor, decided):
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+    ids = decided(create, AddComment(ticket=create.ticket, body="first", reason="r"))
+    vendor.answers = [Receipt()]
+    send(gateway, ids)
+    assert [row.state for row in rows(gateway, actions)] == ["done", "dead"]
+    assert rows(gateway, actions)[1].error == "its ticket was created, but the vendor did not say its id"
+    assert [row.id for row in rows(gateway, tickets)] == ["7"], "rules must not count on it any longer"
+
+
+def test_an_action_that_this_version_cannot_read_ends_alone(gateway, vendor, decided):
+    ids = decided(tag("a"), AddTags(ticket=TicketRef("desk", "8"), tags=("b",), reason="r"))
+    with gateway.db.begin() as db:
+        db.execute(
+            update(actions).where(actions.c.ticket_id == "7").values(body={"kind": "dance", "id": "x"})
+        )
+    assert send(gateway, ids).states == {"dead": 1, "done": 1}
+    assert "dance" in rows(gateway, actions)[0].error
+
+
+def test_a_connection_whose_address_is_no_address_says_so(gateway, vendor, decided):
+    ids = decided(tag())
+    vendor.base_url = "http://desk:port"
+    send(gateway, ids)
+    (row,) = rows(gateway, actions)
+    assert row.state == "dead"
+    assert "base_url" in row.error
+
+
+def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_one(gateway, vendor, decided):
+    """The ticket becomes real between the look for it and the commit of what was decided about it."""
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+    ids = decided(create)
+    note = AddComment(ticket=create.ticket, body="later", reason="r")
+    settle_in(gateway, vendor.module(), {"noting": rule("noting", lambda e, f: [note])})
+    later_event = TicketCreated(id="created:8", occurred_at=NOW, ticket=Ticket(ref=TicketRef("desk", "8")))
+    id_ = arrive(gateway, later_event, subject="8")
+    looked, sent = threading.Event(), threading.Event()
+    vendor.answers = [Receipt(remote_id="99")]
+
+    @listens_for(gateway.db, "after_cursor_execute")
+    def between(conn, cursor, statement, parameters, context, executemany):
+        if "actions.key) IN" in statement and threading.current_thread().name == "deciding":
+            looked.set()
+            sent.wait(1)
+
+    deciding = threading.Thread(target=run, args=(gateway, id_), name="deciding")
+    deciding.start()
+    looked.wait(5)
+    send(gateway, ids)
+    sent.set()
+    deciding.join()
+    comment = next(row for row in rows(gateway, actions) if row.kind == "add_comment")
+    assert (comment.ticket_id, comment.body["ticket"]["id"]) == ("99", "99")
