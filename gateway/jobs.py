@@ -7,9 +7,8 @@ any time; the sweep finds the rows and hints again.
 import secrets
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,9 +23,7 @@ from rq.job import Job
 from rq.rate_limit import RateLimitRegistry
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
-from rq.worker import DequeueStrategy, SimpleWorker
-from sqlalchemy import Connection as Database
-from sqlalchemy import text
+from rq.worker import DequeueStrategy
 
 from gateway import metrics
 from gateway.clock import utc_now
@@ -37,12 +34,14 @@ from gateway.pipeline import decide as deciding
 from gateway.pipeline import execute as executing
 from gateway.runtime import Runtime
 from gateway.store import actions, deliveries, timers
-from gateway.store.actions import LIVING
 from gateway.store.deliveries import Stored
+from gateway.workers import IN_HAND, SILENT, STOP_SIGNALS, Caller, InProcessWorker, MainWorker, Worker
 
 log = structlog.get_logger(__name__)
 
 DECIDE, COLLECT, EXECUTE, UPKEEP = QUEUES = ("decide", "collect", "execute", "upkeep")
+OURS, CALLS = (DECIDE, UPKEEP), (COLLECT, EXECUTE)
+"""What never waits for a vendor, and what may."""
 DECIDE_BATCH = 50
 TIMEOUT = 180
 WORKER_TTL = 60
@@ -53,61 +52,8 @@ GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
 BUSY = 20
 """With so many jobs in a queue its rows are not forgotten, only waiting."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-IN_HAND = "gateway:in-hand:"
-SILENT = 8
-"""Seconds after which a worker that was heard of every second is no longer believed to have its job in hand."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """This process as a worker: its runtime, and the lock by which others know that it lives."""
-
-    runtime: Runtime
-    number: int = 0
-    job: str | None = None
-    _session: Database | None = None
-
-    def alive(self) -> int:
-        """The number whose lock this process holds; a new one when PostgreSQL was away."""
-        try:
-            if self._session is not None:
-                self._session.execute(text("SELECT 1"))
-                self._session.rollback()
-                return self.number
-        except Exception:  # noqa: BLE001 - lost is lost, for whatever reason
-            log.warning("worker_lock_lost", worker=self.number)
-            self.close()
-        self.number = secrets.randbelow(2**31 - 1) + 1
-        self._session = self.runtime.db.connect()
-        self._session.execute(
-            text("SELECT pg_advisory_lock(:living, :number)"), {"living": LIVING, "number": self.number}
-        )
-        self._session.rollback()
-        return self.number
-
-    @contextmanager
-    def accountable(self) -> Iterator[int]:
-        """Work under this process's number. If it fails half-way the number dies, and what was claimed under it is
-        taken back as if the whole process had."""
-        try:
-            yield self.alive()
-        except BaseException:
-            self.close()
-            raise
-
-    def report(self) -> None:
-        """Let the others know which job this process has in hand. Raises RedisError."""
-        job = self.job
-        if job is not None:
-            self.runtime.redis.set(IN_HAND + job, 1, ex=SILENT)
-
-    def close(self) -> None:
-        """Let go of the lock."""
-        if self._session is not None:
-            self._session.invalidate()
-            self._session.close()
-            self._session = None
+CALLERS = 4
+"""Threads of a worker process that call vendors."""
 
 
 _worker: Worker | None = None
@@ -315,78 +261,46 @@ def release_stale_slots(redis: Redis) -> None:
 def work(runtime: Runtime) -> None:
     """Take jobs until SIGTERM; the job in hand is finished first. Comes back after Redis was away."""
     me = become_worker(runtime)
-    stopping = runtime.stopping
     for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: stopping.set())
-    threading.Thread(target=_keep_schedule, args=(me, stopping), daemon=True, name="schedule").start()
-    while not stopping.is_set():
+        signal.signal(number, lambda *_: runtime.stopping.set())
+    threading.Thread(target=_keep_schedule, args=(me,), daemon=True, name="schedule").start()
+    for caller in range(CALLERS):
+        threading.Thread(target=_work, args=(me, Caller, CALLS), daemon=True, name=f"caller-{caller}").start()
+    _work(me, MainWorker, OURS)
+    me.rest()
+
+
+def _work(me: Worker, kind: type[InProcessWorker], names: Sequence[str]) -> None:
+    while not me.runtime.stopping.is_set():
         try:
-            _worker_on(me).work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
+            _take_jobs(me, kind, names).work(
+                logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN
+            )
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever happens to its stores
             log.warning("worker_waits", error=first_line(error))
-        stopping.wait(1.0)
+        me.runtime.stopping.wait(1.0)
 
 
 def drain(runtime: Runtime) -> None:
     """Do all that is queued now, in this process, and come back (for tests and tools)."""
     with closing(become_worker(runtime)) as me:
-        _worker_on(me).work(burst=True, logging_level="WARNING")
+        _take_jobs(me, MainWorker, QUEUES).work(burst=True, logging_level="WARNING")
 
 
-def _worker_on(me: Worker) -> "InProcessWorker":
-    runtime = me.runtime
-    return InProcessWorker(
-        [queue(runtime.queues, name) for name in QUEUES],
-        connection=runtime.queues,
+def _take_jobs(me: Worker, kind: type[InProcessWorker], names: Sequence[str]) -> InProcessWorker:
+    if kind is MainWorker:
+        me.alive()
+    redis = me.runtime.queues
+    return kind(
+        [queue(redis, name) for name in names],
+        connection=redis,
         serializer=JSONSerializer,
         worker_ttl=WORKER_TTL,
-        name=f"gateway-{me.alive()}-{secrets.token_hex(3)}",
+        name=f"gateway-{secrets.token_hex(6)}",
         default_result_ttl=0,
         log_job_description=False,
         me=me,
     )
-
-
-class InProcessWorker(SimpleWorker):
-    """Runs jobs in this process: a job is a batch, and every call in it has a time-out."""
-
-    max_connection_wait_time = 2.0  # RQ's own 60 s would leave work lying long after Redis is back
-
-    def __init__(self, *args: Any, me: Worker, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._me = me
-        self._stopping = me.runtime.stopping
-
-    def work(self, *args: Any, **kwargs: Any) -> bool:
-        """RQ turns a signal into an exception, so it may listen only while it works."""
-        earlier = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        try:
-            return bool(super().work(*args, **kwargs))
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        self._me.job = job.id
-        try:
-            self._me.report()
-            super().execute_job(job, queue)
-        finally:
-            self._me.job = None
-
-    def _install_signal_handlers(self) -> None:
-        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
-        self._stop_requested = self._stopping.is_set()  # perhaps it came a moment before RQ listened
-
-    def request_stop(self, signum: Any, frame: Any) -> None:
-        self._stopping.set()
-        try:
-            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
-        except RedisError as error:  # it wants to note the stop there; the job in hand goes on all the same
-            log.warning("stop_not_noted", error=str(error))
-
-    def subscribe(self) -> None:
-        """No orders are taken through Redis; RQ's thread for them would be left behind whenever Redis dies."""
 
 
 class Sweep(CronJob):
@@ -418,13 +332,13 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _keep_schedule(me: Worker, stopping: threading.Event) -> None:
+def _keep_schedule(me: Worker) -> None:
     """Every worker keeps the schedule; Redis sees to it that each thing happens once."""
     runtime = me.runtime
     cron = CronScheduler(connection=runtime.redis, logging_level="WARNING")
     cron.get_jobs().append(Sweep(UPKEEP, func=sweep, interval=1))
     later = RQScheduler([EXECUTE], connection=runtime.redis, interval=1, serializer=JSONSerializer)
-    while not stopping.wait(1.0):
+    while not runtime.stopping.wait(1.0):
         try:
             me.report()
             cron.enqueue_jobs()

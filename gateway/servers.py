@@ -44,7 +44,7 @@ POSTGRES_SETTINGS = {
     "full_page_writes": "on",
     "synchronous_commit": "on",
     "shared_buffers": "64MB",
-    "max_connections": "60",
+    "max_connections": "100",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "log_checkpoints": "off",

@@ -6,8 +6,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, Text, and_, func, literal, or_, select, text
 from sqlalchemy.orm import aliased
 
-from .actions import LIVING, STOPPED
+from .actions import STOPPED
 from .tables import actions, channels, connections, deliveries, incidents, timers
+
+WORKING = 7_274
+"""Class of the advisory locks that worker processes hold for as long as they live."""
 
 _LIVING = text("""
     SELECT count(DISTINCT objid) FROM pg_locks
@@ -70,7 +73,7 @@ def server_version(db: Connection) -> str:
 
 def living_workers(db: Connection) -> int:
     """Workers that are alive: each holds a lock for as long as it can reach this database."""
-    found: int = db.execute(_LIVING, {"living": LIVING}).scalar_one()
+    found: int = db.execute(_LIVING, {"living": WORKING}).scalar_one()
     return found
 
 

@@ -46,7 +46,7 @@ def engine(url: str, *, pool_size: int = 4) -> Engine:
     return create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=4,
+        max_overflow=8,
         pool_timeout=5,
         pool_pre_ping=False,
         json_serializer=to_text,

@@ -40,7 +40,7 @@ def _store(runtime: Runtime) -> Finding:
 def _queue(runtime: Runtime) -> Finding:
     try:
         runtime.redis.ping()
-        workers = Worker.count(connection=runtime.redis)
+        workers = Worker.count(queue=jobs.queue(runtime.redis, jobs.DECIDE))
     except Exception as error:  # noqa: BLE001 - a check reports, whatever it met
         return Finding("queue", False, str(error).splitlines()[0])
     return Finding("queue", True, f"Redis answers, {workers} workers")

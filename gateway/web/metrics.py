@@ -85,7 +85,9 @@ class Installation(Collector):
         for queue in jobs.QUEUES:
             queued.add_metric([queue], jobs.queue(redis, queue).count)
         yield queued
-        yield GaugeMetricFamily("gateway_workers", "Live workers", value=Worker.count(connection=redis))
+        yield GaugeMetricFamily(
+            "gateway_workers", "Live workers", value=Worker.count(queue=jobs.queue(redis, jobs.DECIDE))
+        )
 
     def _of_rows(self) -> Iterable[Metric]:
         number = GaugeMetricFamily("gateway_rows", "Unfinished rows, by state", labels=["what", "state"])

@@ -10,6 +10,7 @@ import pytest
 from gateway import jobs
 from gateway.runtime import Runtime
 from gateway.store.tables import actions
+from gateway.workers import STOP_SIGNALS, MainWorker
 
 from .town import Desk, Process, Town, Vendor, payment, tell, until
 
@@ -38,16 +39,16 @@ def test_a_worker_stops_at_once_whenever_it_is_asked(town: Town) -> None:
 
 
 def test_signals_are_left_as_they_were_once_no_job_is_taken(gateway: Runtime) -> None:
-    before = [signal.getsignal(number) for number in jobs.STOP_SIGNALS]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     jobs.drain(gateway)
-    assert [signal.getsignal(number) for number in jobs.STOP_SIGNALS] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def test_a_stop_that_came_before_the_first_job_is_heard(gateway: Runtime) -> None:
     gateway.stopping.set()
     began = time.monotonic()
     with closing(jobs.become_worker(gateway)) as me:
-        jobs._worker_on(me).work(max_idle_time=10)
+        jobs._take_jobs(me, MainWorker, jobs.OURS).work(max_idle_time=10)
     assert time.monotonic() - began < 3
 
 

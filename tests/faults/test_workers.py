@@ -12,6 +12,7 @@ from rq.rate_limit import RateLimitRegistry
 from gateway import jobs
 from gateway.runtime import Runtime
 from gateway.store.tables import actions, attempts
+from gateway.workers import IN_HAND
 
 from .town import Desk, Town, Vendor, payment, subject, tell, until
 
@@ -103,13 +104,13 @@ def test_a_job_that_a_worker_has_in_hand_keeps_its_slot_though_postgres_was_away
     gateway.redis.hset(f"rq:job:{first}", mapping={"status": "started", "worker_name": "gateway-1-abc"})
     with closing(jobs.become_worker(gateway)) as me:
         me.alive()
-        me.job = first
+        me.begin(first)
         me.report()
         me.close()  # as PostgreSQL's death does
         me.alive()
         jobs.release_stale_slots(gateway.redis)
         assert limited.get_allowed_job_ids() == [first]
-    gateway.redis.delete(f"{jobs.IN_HAND}{first}")  # nothing more is heard of it
+    gateway.redis.delete(f"{IN_HAND}{first}")  # nothing more is heard of it
     jobs.release_stale_slots(gateway.redis)
     assert limited.get_allowed_job_ids() == [second]
 
