@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,7 +43,23 @@ settings.register_profile("usual", max_examples=60, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 KEY = Fernet.generate_key().decode()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def this_machine_only() -> Iterator[None]:
+    """No test talks to another machine; one that tries fails, and not as if the other were down."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in LOOPBACK:
+            raise RuntimeError(f"a test tried to connect to {address[0]}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,10 @@
+"""The guard of conftest.py works: tests reach no other machine."""
+
+import socket
+
+import pytest
+
+
+def test_a_connection_to_another_machine_fails_the_test() -> None:
+    with pytest.raises(RuntimeError, match=r"tried to connect to 192\.0\.2\.1"):
+        socket.create_connection(("192.0.2.1", 9), timeout=1)
