@@ -28,14 +28,14 @@ def convert(
             connection.vendor, "convert_webhook",
             webhook=webhook, collected=row.collected, before=before, connection=connection,
         )  # fmt: skip
+        if events is None:
+            raise UnreadableWebhook(f"{connection.vendor} does not convert webhooks")
+        stamp = {"tenant": row.tenant, "connection": row.connection}
+        return [event.model_copy(update=stamp) for event in events]
     except GatewayError:
         raise
     except Exception as error:
         raise UnreadableWebhook(f"{connection.vendor} could not convert this: {error!r}") from error
-    if events is None:
-        raise UnreadableWebhook(f"{connection.vendor} does not convert webhooks")
-    stamp = {"tenant": row.tenant, "connection": row.connection}
-    return [event.model_copy(update=stamp) for event in events]
 
 
 def _own(row: Row[Any]) -> Event:

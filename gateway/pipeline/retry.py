@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from gateway.model.errors import ApiError, ApiFailure
 
+SHORTEST = timedelta(seconds=0.5)
 FIRST = timedelta(seconds=2)
 LONGEST = timedelta(hours=1)
 GIVE_UP = timedelta(hours=24)
@@ -31,13 +32,12 @@ def next_attempt(
     """After `attempts` tries of work that was decided at `since`. `jitter` is between 0 and 1."""
     if now - since > GIVE_UP:
         return Over()
+    asked = timedelta(seconds=min(error.retry_after or 0.0, GIVE_UP.total_seconds())) * (1 + jitter / 10)
     if error.failure is ApiFailure.THROTTLED:
-        wait = timedelta(seconds=max(error.retry_after or 0.0, 0.5))
-        return Again(now + min(wait, LONGEST) * (1 + jitter / 10), counts=False)
+        return Again(now + max(asked, SHORTEST * (1 + jitter / 10)), counts=False)
     if error.failure is ApiFailure.MISSING and now - since < REPLICA_LAG:
         return Again(now + timedelta(seconds=15))
     if not error.passing:
         return Over()
-    backoff = min(FIRST * 2 ** min(attempts, 12), LONGEST)
-    wait = max(backoff, timedelta(seconds=error.retry_after or 0.0))
-    return Again(now + wait * (0.8 + 0.4 * jitter))
+    backoff = min(FIRST * 2 ** min(attempts, 12), LONGEST) * (0.8 + 0.4 * jitter)
+    return Again(now + max(backoff, asked))
