@@ -72,12 +72,16 @@ def _config() -> Config:
 
 
 def migrate(db: Engine) -> tuple[str | None, str]:
-    """Bring the schema up to date; returns the revision before and after. Two at once take turns."""
+    """Bring the schema up to date; returns the revision before and after. Two at once take turns.
+
+    Raises GatewayError when a newer version has migrated it already.
+    """
     with db.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
         try:
             before = _revision(connection)
+            _check_known(before)
             _config().attributes["connection"] = connection
             alembic.command.upgrade(_config(), "head")
             connection.commit()
@@ -109,8 +113,17 @@ def check_schema(db: Engine) -> None:
     except OperationalError as error:
         raise GatewayError(f"PostgreSQL does not answer: {first_line(error)}") from None
     if found != head():
+        _check_known(found)
         raise GatewayError(
             f"the database is at revision {found or 'none'}, this code needs {head()}: run `gateway migrate`"
+        )
+
+
+def _check_known(found: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise GatewayError(
+            f"the database is at revision {found}, which this version does not know: install a newer one"
         )
 
 
