@@ -14,6 +14,8 @@ from gateway.workers import STOP_SIGNALS, MainWorker
 
 from .town import Desk, Process, Town, Vendor, payment, tell, until
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_server_answers_what_it_has_accepted_and_exits_with_0(town: Town) -> None:
     assert town.server

@@ -10,6 +10,8 @@ from gateway.store.tables import deliveries
 
 from .town import Desk, Town, Vendor, payment, signed, subject, tell, until
 
+pytestmark = pytest.mark.slow
+
 
 def post(town: Town, id_: str, body: bytes) -> httpx.Response:
     return httpx.post(f"{town.url}/hooks/acme/pay", content=body, headers=signed(id_, body), timeout=12)

@@ -6,6 +6,8 @@ from gateway.store.tables import actions
 
 from .town import Desk, Town, Vendor, desk, free_port, payment, subject, tell, until
 
+pytestmark = pytest.mark.slow
+
 
 def waits(town: Town, healthy: Desk, seconds: int) -> list[float]:
     """Two payments a second of a company whose desk is well: seconds from the 2xx to the ticket, of each."""
