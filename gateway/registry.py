@@ -1,6 +1,6 @@
 """Which vendors and rules are installed, and who answers a hook?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -130,7 +130,3 @@ def _imported(entry: EntryPoint) -> Any:
         return entry.load()
     except Exception as error:
         raise PluginError(f"plugin {entry.name!r} ({entry.value}) cannot be imported: {error!r}") from error
-
-
-def disabled_rules(registry: Registry, enabled: Iterable[str]) -> frozenset[str]:
-    return frozenset(registry.rules) - frozenset(enabled)

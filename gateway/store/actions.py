@@ -118,11 +118,15 @@ def claim(
     )
     a, other = actions.c, aliased(actions)
     o = other.c
-    goes_along = o.id.in_(list(ids)) & (o.not_before <= now)
+
+    def ready(c: Any) -> Any:
+        settled = or_(~c.uncertain, c.started_at.is_(None), c.started_at <= now - settles)
+        return c.id.in_(list(ids)) & (c.not_before <= now) & settled
+
     blocked = (
         select(o.id)
         .where(o.tenant == a.tenant, o.connection == a.connection, o.ticket_id == a.ticket_id)
-        .where(or_(o.state == "executing", (o.state == "pending") & (o.seq < a.seq) & ~goes_along))
+        .where(or_(o.state == "executing", (o.state == "pending") & (o.seq < a.seq) & ~ready(o)))
         .correlate(actions)
         .exists()
     )
@@ -131,10 +135,8 @@ def claim(
         .where(
             a.tenant == tenant,
             a.connection == connection,
-            a.id.in_(list(ids)),
             a.state == "pending",
-            a.not_before <= now,
-            or_(~a.uncertain, a.started_at.is_(None), a.started_at <= now - settles),
+            ready(a),
             or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")),
             or_(a.ticket_id.is_(None), ~blocked),
         )
@@ -148,18 +150,6 @@ def claim(
         .returning(actions)
     )
     return sorted(db.execute(claimed).all(), key=lambda row: row.seq)
-
-
-def sendable_next(db: Connection, tenant: str, connection: str, now: datetime, limit: int) -> list[UUID]:
-    """What waits for this connection and is due."""
-    a = actions.c
-    due = (
-        select(a.id)
-        .where(a.tenant == tenant, a.connection == connection, a.state == "pending", a.not_before <= now)
-        .order_by(a.not_before, a.seq)
-        .limit(limit)
-    )
-    return [row.id for row in db.execute(due)]
 
 
 def finish(db: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -157,10 +157,6 @@ def forget_planned(db: Connection, tenant: str, planned: TicketRef) -> None:
     )
 
 
-def body_of(ticket: Ticket) -> dict[str, Any]:
-    return ticket.to_json()
-
-
 def parsed(row: Row[Any]) -> Ticket:
     return Ticket.model_validate(row.body)
 
