@@ -3,6 +3,7 @@
 States: `received` -> `decided`, or `parked` with its error. A row is the truth; a queued job is only a hint.
 """
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -56,11 +57,12 @@ class Stored:
 _INSERT = text("""
     INSERT INTO deliveries (tenant, connection, dedup_key, received_at, sent_at, subject, thin, reading, query,
                             headers, body, trace_id, state, not_before)
-    SELECT t, c, k, r, s, j, h, CASE WHEN h AND j IS NOT NULL THEN 'wanted' END, q::jsonb, d::jsonb, b, i, 'received', r
-    FROM unnest(CAST(:tenant AS text[]), CAST(:connection AS text[]), CAST(:dedup_key AS text[]),
-                CAST(:received_at AS timestamptz[]), CAST(:sent_at AS timestamptz[]), CAST(:subject AS text[]),
-                CAST(:thin AS boolean[]), CAST(:query AS text[]), CAST(:headers AS text[]),
-                CAST(:body AS bytea[]), CAST(:trace_id AS text[])) AS a (t, c, k, r, s, j, h, q, d, b, i)
+    SELECT tenant, connection, dedup_key, received_at, sent_at, subject, thin,
+           CASE WHEN thin AND subject IS NOT NULL THEN 'wanted' END, query, headers, decode(body, 'base64'), trace_id,
+           'received', received_at
+    FROM json_to_recordset(CAST(:arrivals AS json)) AS arrived (
+        tenant text, connection text, dedup_key text, received_at timestamptz, sent_at timestamptz, subject text,
+        thin boolean, query jsonb, headers jsonb, body text, trace_id text)
     ON CONFLICT (tenant, connection, dedup_key) DO NOTHING
     RETURNING id, tenant, connection, dedup_key
 """)
@@ -77,22 +79,8 @@ _DUPLICATES = text("""
 def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
     """Store all arrivals by one statement; the answer is in their order. A known dedup key is a duplicate."""
     keys = [(a.tenant, a.connection, _indexable(a.dedup_key)) for a in arrivals]
-    rows = db.execute(
-        _INSERT,
-        {
-            "tenant": [a.tenant for a in arrivals],
-            "connection": [a.connection for a in arrivals],
-            "dedup_key": [key for _, _, key in keys],
-            "received_at": [a.received_at for a in arrivals],
-            "sent_at": [a.sent_at for a in arrivals],
-            "subject": [_subject(a) for a in arrivals],
-            "thin": [a.thin for a in arrivals],
-            "query": [to_text(a.query) for a in arrivals],
-            "headers": [to_text(a.headers) for a in arrivals],
-            "body": [a.body for a in arrivals],
-            "trace_id": [a.trace_id for a in arrivals],
-        },
-    )
+    told = [_told(arrival, key) for arrival, (_, _, key) in zip(arrivals, keys, strict=True)]
+    rows = db.execute(_INSERT, {"arrivals": to_text(told)})
     fresh = {(row.tenant, row.connection, row.dedup_key): row.id for row in rows}
     repeated = Counter(keys)
     repeated.subtract(fresh.keys())
@@ -104,6 +92,23 @@ def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
             Stored(new or known[key], arrival.tenant, arrival.connection, arrival.thin, duplicate=new is None)
         )
     return stored
+
+
+def _told(arrival: Arrival, dedup_key: str) -> dict[str, Any]:
+    """All of a group travels as one JSON text: psycopg would quote the members of arrays one by one, in Python."""
+    return {
+        "tenant": arrival.tenant,
+        "connection": arrival.connection,
+        "dedup_key": dedup_key,
+        "received_at": arrival.received_at.isoformat(),
+        "sent_at": arrival.sent_at.isoformat() if arrival.sent_at else None,
+        "subject": _subject(arrival),
+        "thin": arrival.thin,
+        "query": arrival.query,
+        "headers": arrival.headers,
+        "body": b64encode(arrival.body).decode(),
+        "trace_id": arrival.trace_id,
+    }
 
 
 def _known(db: Connection, repeated: Counter[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
