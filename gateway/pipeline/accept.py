@@ -1,7 +1,8 @@
 """Is it them? Then the webhook is a row, and only then is it acknowledged."""
 
 import asyncio
-import secrets
+import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,6 +28,8 @@ QUEUE = 8_000
 PATIENCE = 8.0
 """Seconds until a webhook that waits for its commit is refused with 503: vendors give up after ten."""
 
+EXPIRY_SECONDS = 0.25
+
 
 class StoreBusy(GatewayError):
     """Nothing was acknowledged; the vendor should send it again a little later."""
@@ -43,7 +46,7 @@ def admit(registry: Registry, webhook: Webhook, connection: Connection[Any]) -> 
         raise WebhookRejected("the proof could not be checked") from error
     if not isinstance(proof, Verified):
         raise WebhookRejected("no proof of origin")
-    trace_id = secrets.token_hex(16)
+    trace_id = f"{random.getrandbits(128):032x}"
     return Arrival(
         tenant=connection.tenant,
         connection=connection.name,
@@ -67,11 +70,14 @@ class Inbox:
     """
 
     def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 2) -> None:
-        self._db = db
+        # A single statement is a transaction of its own: BEGIN and COMMIT would be two more journeys for each group.
+        self._db = db.execution_options(isolation_level="AUTOCOMMIT")
         self._on_stored = on_stored
         self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[Stored]]] = asyncio.Queue(QUEUE)
         self._threads = ThreadPoolExecutor(writers, thread_name_prefix="inbox")
-        self._writers = [asyncio.create_task(self._write()) for _ in range(writers)]
+        self._waiting: deque[tuple[float, asyncio.Future[Stored]]] = deque()
+        self._tasks = [asyncio.create_task(self._write()) for _ in range(writers)]
+        self._tasks.append(asyncio.create_task(self._expire()))
 
     async def put(self, arrival: Arrival) -> Stored:
         """Returns once the row is committed. Raises StoreBusy when that cannot be had in time."""
@@ -80,18 +86,15 @@ class Inbox:
             self._queue.put_nowait((arrival, stored))
         except asyncio.QueueFull:
             raise StoreBusy("too many webhooks are waiting to be stored") from None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await stored
-        except TimeoutError:
-            raise StoreBusy("PostgreSQL takes too long") from None
+        self._waiting.append((asyncio.get_running_loop().time() + PATIENCE, stored))
+        return await stored
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
         await self._queue.join()
-        for writer in self._writers:
-            writer.cancel()
-        await asyncio.gather(*self._writers, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _write(self) -> None:
@@ -102,6 +105,16 @@ class Inbox:
             await self._store([item for item in group if not item[1].done()])
             for _ in group:
                 self._queue.task_done()
+
+    async def _expire(self) -> None:
+        """Refuse what waits too long. One look at all of it: a timer for each webhook costs as much as its proof."""
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            now = asyncio.get_running_loop().time()
+            while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] < now):
+                _, stored = self._waiting.popleft()
+                if not stored.done():
+                    stored.set_exception(StoreBusy("PostgreSQL takes too long"))
 
     async def _store(self, group: Sequence[tuple[Arrival, asyncio.Future[Stored]]]) -> None:
         if not group:
@@ -142,10 +155,10 @@ class Inbox:
         """A connection that died since its last use is no reason to refuse anybody: another one is tried. Should
         the first have committed after all, the second finds duplicates."""
         try:
-            with self._db.begin() as db:
+            with self._db.connect() as db:
                 return deliveries.insert(db, arrivals)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        with self._db.begin() as db:
+        with self._db.connect() as db:
             return deliveries.insert(db, arrivals)

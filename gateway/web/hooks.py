@@ -71,7 +71,8 @@ class Hooks:
         except Gone:
             metrics.count("refused", reason="incomplete")
             return await _answer(send, 408, {"error": "the body did not arrive"})
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        asked = scope["query_string"].decode("latin-1")
+        query = dict(parse_qsl(asked, keep_blank_values=True)) if asked else {}
         webhook = Webhook(headers, body, query, self._runtime.clock())
         return await self._store(send, webhook, tenant, name, connection)
 
