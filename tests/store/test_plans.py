@@ -44,6 +44,8 @@ FILL = """
     SELECT tenant, connection, id, 'c' || n, '{"id": "c", "body": "x"}' FROM tickets, generate_series(1, 2) n;
     INSERT INTO links (tenant, source, target, relation, made_at)
     SELECT tenant, 'ticket:' || connection || ':' || id, 'customer:' || id, 'about', now() FROM tickets;
+    INSERT INTO links (tenant, source, target, relation, made_at)
+    SELECT 't1', 'ticket:c9:' || n, 'payment:' || n, 'about', now() FROM generate_series(1, 20000) n;
     INSERT INTO customers (tenant, id, body, updated_at) SELECT tenant, id, '{}', now() FROM tickets;
     INSERT INTO customer_keys (tenant, key, customer_id) SELECT tenant, 'email:' || id, id FROM tickets;
     INSERT INTO timers (tenant, key, rule, at, connection, ticket_id, state, changed_at)
