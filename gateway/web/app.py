@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import structlog
@@ -22,6 +21,8 @@ from .metrics import exposition
 log = structlog.get_logger(__name__)
 
 MAX_HINTS = 20_000
+GATHER_SECONDS = 0.02
+"""For so long webhooks gather, so that under load a job is a whole batch and not a handful."""
 
 
 class Hints:
@@ -30,31 +31,30 @@ class Hints:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._waiting: list[Stored] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hints")
-        self._busy = False
+        self._some = asyncio.Event()
+        self._queueing = asyncio.create_task(self._queue())
 
     def add(self, stored: list[Stored]) -> None:
         """Beyond MAX_HINTS they are dropped; the sweep finds those rows."""
         if len(self._waiting) < MAX_HINTS:
             self._waiting += stored
-        if not self._busy and self._waiting:
-            self._busy = True
+            self._some.set()
+
+    async def _queue(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._some.clear()
             group, self._waiting = self._waiting, []
-            queued = asyncio.get_running_loop().run_in_executor(
-                self._thread, jobs.enqueue_stored, self._runtime, group
-            )
-            queued.add_done_callback(self._next)
+            try:
+                await asyncio.to_thread(jobs.enqueue_stored, self._runtime, group)
+            except Exception:
+                log.exception("hints_lost", webhooks=len(group))
 
-    def _next(self, queued: "asyncio.Future[None]") -> None:
-        self._busy = False
-        if error := queued.exception():
-            log.error("hints_lost", error=repr(error))
-        if self._waiting:
-            self.add([])
-
-    def close(self) -> None:
-        self._thread.shutdown()
-        jobs.enqueue_stored(self._runtime, self._waiting)
+    async def close(self) -> None:
+        self._queueing.cancel()
+        await asyncio.gather(self._queueing, return_exceptions=True)
+        await asyncio.to_thread(jobs.enqueue_stored, self._runtime, self._waiting)
 
 
 class App:
@@ -87,7 +87,7 @@ class App:
         for task in background:
             task.cancel()
         await inbox.close()
-        await asyncio.to_thread(hints.close)
+        await hints.close()
         await asyncio.to_thread(metrics.flush, self.runtime.redis)
 
     async def _count(self) -> None:
