@@ -345,6 +345,18 @@ class Desk:
     def misbehave(self, **how: object) -> None:
         httpx.post(f"{self.url}/_sandbox/misbehave", json=how).raise_for_status()
 
+    def forget_keys(self) -> None:
+        """From now on it overlooks the header by which a repeated request is recognised."""
+        inner = self.app.app
+
+        async def keyless(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                headers = [(name, value) for name, value in scope["headers"] if name != b"idempotency-key"]
+                scope = {**scope, "headers": headers}
+            await inner(scope, receive, send)
+
+        self.app.app = keyless
+
     def behave(self) -> None:
         httpx.delete(f"{self.url}/_sandbox/misbehave").raise_for_status()
 
@@ -473,8 +485,8 @@ class Chaos:
                 time.sleep(pause)
                 machine.start("postgres")
             case "a postgres backend":
+                until(self.backends, "PostgreSQL has sessions to kill")
                 os.kill(self.chance.choice(self.backends()), signal.SIGKILL)
-                until(machine.servers["postgres"].ready, "PostgreSQL recovers")
             case _:
                 raise ValueError(kind)
 
