@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,6 @@ from rq.serializers import JSONSerializer
 from rq.worker import DequeueStrategy
 
 from gateway import metrics
-from gateway.clock import utc_now
 from gateway.model.event import TimerFired
 from gateway.model.ticket import TicketRef
 from gateway.pipeline import collect as collecting
@@ -47,7 +46,6 @@ TIMEOUT = 180
 WORKER_TTL = 60
 """Seconds: a worker asks for jobs anew at least this often, so a dead socket does not keep it silent."""
 SWEEP_SECONDS = 5
-SWEEP_TOO_LONG = timedelta(seconds=30)
 GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
 BUSY = 20
@@ -318,18 +316,11 @@ class Sweep(CronJob):
 
     @staticmethod
     def _make_way(upkeep: Queue) -> None:
-        """A sweep that was killed half-way would stand in the way of all later ones."""
+        """A sweep that died with its worker would stand in the way of all later ones."""
         earlier = upkeep.fetch_job("sweep")
-        if (
-            earlier is not None
-            and earlier.enqueued_at
-            and utc_now() - _aware(earlier.enqueued_at) > SWEEP_TOO_LONG
-        ):
+        waits = "sweep" in upkeep.job_ids
+        if earlier is not None and not waits and not upkeep.connection.exists(IN_HAND + "sweep"):
             earlier.delete()
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _keep_schedule(me: Worker) -> None:
