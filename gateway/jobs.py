@@ -125,11 +125,13 @@ def sweep() -> None:
     raised = fire_timers(runtime)
     if raised:
         enqueue_decide(runtime, raised)
+    busy = {name for name in QUEUES if queue(runtime.redis, name).count >= BUSY}
     late, late_actions = [], []
     with runtime.db.begin() as db:
-        if min(queue(runtime.redis, DECIDE).count, queue(runtime.redis, COLLECT).count) < BUSY:
-            late = deliveries.overdue(db, now, GRACE, SWEEP_LIMIT)
-        if queue(runtime.redis, EXECUTE).count < BUSY:
+        if not {DECIDE, COLLECT} <= busy:
+            found = deliveries.overdue(db, now, GRACE, SWEEP_LIMIT)
+            late = [row for row in found if (COLLECT if row.reading == "wanted" else DECIDE) not in busy]
+        if EXECUTE not in busy:
             late_actions = actions.overdue(db, now, timedelta(0), SWEEP_LIMIT)
     if late or reclaimed:
         log.info("swept", deliveries=len(late), actions=len(late_actions), reclaimed=reclaimed)
