@@ -18,7 +18,6 @@ def configure(form: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        redact_log,
     ]
     renderer = (
         structlog.processors.JSONRenderer()
@@ -31,7 +30,8 @@ def configure(form: str, level: str) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([structlog.processors.format_exc_info] if form == "json" else []),
+            structlog.processors.format_exc_info,
+            redact_log,  # last, as an exception's text may quote an address
             renderer,
         ],
     )
