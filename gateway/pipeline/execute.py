@@ -224,24 +224,26 @@ def _keep(db: Database, tenant: str, name: str, results: Sequence[Result], sent:
         sent.states[result.state] = sent.states.get(result.state, 0) + 1
         if result.not_before is not None:
             sent.again.append((result.row.id, result.not_before))
-        if result.row.kind == "create_ticket":
-            sent.follow += _created(db, tenant, result)
+    sent.follow += _created(db, tenant, name, [r for r in in_order if r.row.kind == "create_ticket"])
 
 
-def _created(db: Database, tenant: str, result: Result) -> list[UUID]:
-    """The planned ticket is real, or will never be; either way nothing waits for it any longer."""
-    planned = TicketRef(result.row.connection, "+" + result.row.key)
-    if result.state == "done" and result.receipt and result.receipt.remote_id:
-        real = TicketRef(planned.connection, result.receipt.remote_id)
-        tickets.settle(db, tenant, planned, real, result.finished_at)
-        return actions.waiting_on(db, tenant, real)
-    if result.state != "pending":
-        tickets.forget_planned(db, tenant, planned)
-        error = f"its ticket was not created: {result.error}"
-        if result.state == "done":
-            error = "its ticket was created, but the vendor did not say its id"
-        actions.end_dependents(db, tenant, planned, error, result.finished_at)
-    return []
+def _created(db: Database, tenant: str, name: str, results: Sequence[Result]) -> list[UUID]:
+    """Planned tickets are real, or will never be; either way nothing waits for them any longer."""
+    real: list[tuple[TicketRef, TicketRef]] = []
+    for result in results:
+        planned = TicketRef(name, "+" + result.row.key)
+        if result.state == "done" and result.receipt and result.receipt.remote_id:
+            real.append((planned, TicketRef(name, result.receipt.remote_id)))
+        elif result.state != "pending":
+            tickets.forget_planned(db, tenant, planned)
+            error = f"its ticket was not created: {result.error}"
+            if result.state == "done":
+                error = "its ticket was created, but the vendor did not say its id"
+            actions.end_dependents(db, tenant, planned, error, result.finished_at)
+    if not real:
+        return []
+    tickets.settle(db, tenant, real, max(result.finished_at for result in results))
+    return actions.waiting_on(db, tenant, name, [ref.id for _, ref in real])
 
 
 def _finished(result: Result) -> dict[str, Any]:

@@ -169,13 +169,15 @@ _FINISH = text("""
 """)
 
 
-def waiting_on(db: Connection, tenant: str, ref: TicketRef) -> list[UUID]:
-    """Pending actions on this ticket, oldest first."""
+def waiting_on(db: Connection, tenant: str, connection: str, ticket_ids: Sequence[str]) -> list[UUID]:
+    """Pending actions on these tickets, oldest first."""
+    if not ticket_ids:
+        return []
     a = actions.c
     rows = db.execute(
         select(a.id)
         .where(
-            a.tenant == tenant, a.connection == ref.connection, a.ticket_id == ref.id, a.state == "pending"
+            a.tenant == tenant, a.connection == connection, a.ticket_id.in_(ticket_ids), a.state == "pending"
         )
         .order_by(a.seq)
     )

@@ -105,13 +105,18 @@ def save_links(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         db.execute(insert(links).on_conflict_do_nothing(), list(rows))
 
 
-def settle(db: Connection, tenant: str, planned: TicketRef, real: TicketRef, now: datetime) -> None:
-    """The planned ticket exists now: whatever spoke of it speaks of the real one from here on."""
-    given = {
-        "tenant": tenant, "connection": planned.connection, "planned": planned.id, "real": real.id,
-        "planned_name": str(planned), "real_name": str(real), "now": now,
-    }  # fmt: skip
-    for statement in _SETTLE:
+def settle(
+    db: Connection, tenant: str, created: Iterable[tuple[TicketRef, TicketRef]], now: datetime
+) -> None:
+    """Planned tickets exist now, as real ones: whatever spoke of the first speaks of the second from here on."""
+    given = [
+        {
+            "tenant": tenant, "connection": planned.connection, "planned": planned.id, "real": real.id,
+            "planned_name": str(planned), "real_name": str(real), "now": now,
+        }
+        for planned, real in created
+    ]  # fmt: skip
+    for statement in _SETTLE if given else ():
         db.execute(statement, given)
 
 

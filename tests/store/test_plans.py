@@ -101,7 +101,7 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
         db, [("t1", TicketRef("c1", str(n))) for n in range(50)]
     ),
     "links from either end": lambda db: tickets.load_links(db, [("t1", f"customer:{n}") for n in range(50)]),
-    "a planned ticket settles": lambda db: tickets.settle(db, "t1", TicketRef("c1", "+k"), REF, NOW),
+    "a planned ticket settles": lambda db: tickets.settle(db, "t1", [(TicketRef("c1", "+k"), REF)], NOW),
     "customers by what they are known by": lambda db: customers.find(
         db, [("t1", f"email:{n}") for n in range(50)]
     ),
@@ -114,7 +114,7 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "claiming": lambda db: actions.claim(db, "t1", "c1", IDS, 100, 1, NOW),
     "finishing": lambda db: actions.finish(db, [finished(id_) for id_ in IDS[:3]]),
     "giving back": lambda db: actions.give_back(db, IDS, NOW),
-    "what waits for a ticket": lambda db: actions.waiting_on(db, "t1", REF),
+    "what waits for a ticket": lambda db: actions.waiting_on(db, "t1", "c1", [str(n) for n in range(50)]),
     "what ends with a ticket": lambda db: actions.end_dependents(db, "t1", REF, "x", NOW),
     "actions left behind": lambda db: actions.overdue(db, NOW, AGO, 2000),
     "actions of dead workers": lambda db: actions.reclaim(db, NOW, AGO, AGO, 2000),

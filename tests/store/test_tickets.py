@@ -144,7 +144,7 @@ def start_timer(db: Connection, ref: TicketRef, tenant: str = "acme") -> None:
 
 
 def settle(db: Connection) -> None:
-    tickets.settle(db, "acme", PLANNED, REAL, NOW)
+    tickets.settle(db, "acme", [(PLANNED, REAL)], NOW)
 
 
 STEPS = {
