@@ -21,7 +21,7 @@ from rq.timeouts import BaseDeathPenalty
 from rq.worker import SimpleWorker
 from sqlalchemy import Connection as Database
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from gateway.runtime import Runtime
 from gateway.store.actions import LIVING
@@ -33,6 +33,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 IN_HAND = "gateway:in-hand:"
 SILENT = 8
 """Seconds after which a process that was heard of every second is no longer believed to have its jobs in hand."""
+
+STORE_PAUSE = 1.0
+"""Seconds before the next job is taken, after one that PostgreSQL failed."""
 
 _LOCK = text("SELECT pg_advisory_lock(:kind, :number)")
 _UNLOCK = text("SELECT pg_advisory_unlock(:kind, :number)")
@@ -135,6 +138,15 @@ class InProcessWorker(SimpleWorker):
             super().execute_job(job, queue)
         finally:
             self._me.end(job.id)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Without PostgreSQL every job fails, and would leave nothing but an empty queue and a long log."""
+        error = exc_info[1]
+        if not isinstance(error, OperationalError | InterfaceError):
+            super().handle_exception(job, *exc_info)
+            return
+        log.warning("job_failed", job=job.func_name, error=str(error).splitlines()[0])
+        self._me.runtime.stopping.wait(STORE_PAUSE)
 
     def subscribe(self) -> None:
         """No orders are taken through Redis; RQ's thread for them would be left behind whenever Redis dies."""

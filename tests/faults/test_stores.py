@@ -2,10 +2,13 @@
 
 import os
 import signal
+import time
 
 import httpx
 import pytest
+from redis import Redis
 
+from gateway import jobs
 from gateway.store.tables import deliveries
 
 from .town import Desk, Town, Vendor, payment, signed, subject, tell, until
@@ -61,6 +64,22 @@ def test_without_postgres_nothing_is_acknowledged_and_vendors_are_told_to_come_a
     town.settle(30)
     assert set(zendesk.subjects()) == {subject(1), subject(2)}
     assert [worker.popen.poll() for worker in workers] == [None, None], "nobody had to restart them"
+
+
+def test_without_postgres_jobs_stay_in_the_queue(town: Town, zendesk: Desk) -> None:
+    """They would all fail within a second, and be missed until a sweep finds their rows."""
+    town.start_worker()
+    assert post(town, "msg_1", payment(1)).status_code == 202
+    town.settle(20)
+    with Redis.from_url(town.machine.redis_url) as redis:
+        waiting = jobs.queue(redis, jobs.DECIDE)
+        town.machine.kill("postgres")
+        for number in range(100):
+            waiting.enqueue("gateway.jobs.decide", [number])
+        time.sleep(4)
+        assert 80 < waiting.count < 100
+        town.machine.start("postgres")
+        until(lambda: waiting.count == 0, "they are done now", 10)
 
 
 def test_a_server_that_starts_without_postgres_refuses_until_it_is_there(town: Town) -> None:
