@@ -92,16 +92,22 @@ def _one_by_one(
     runtime: Runtime, db: Database, configuration: Configuration, rows: Sequence[Row[Any]]
 ) -> Outcome:
     outcome = Outcome()
+    held: set[Lane] = set()
     for row in rows:
+        if _lane(row) in held:
+            continue
         try:
             with db.begin_nested():
-                outcome.add(Batch(runtime, db, configuration).run([row]))
+                part = Batch(runtime, db, configuration).run([row])
         except Exception as error:
             if is_away(error):
                 raise
             log.exception("delivery_parked", delivery=row.id)
             deliveries.park(db, [row.id], _plain(error), runtime.clock())
-            outcome.parked += 1
+            part = Outcome(parked=1)
+        if part.collect:
+            held.add(_lane(row))
+        outcome.add(part)
     return outcome
 
 

@@ -1,11 +1,13 @@
 """Facts, rules, decisions: each event once, in order, each rule on its own, all or nothing."""
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from secrets import token_urlsafe
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 
 from gateway.api import (
@@ -13,13 +15,16 @@ from gateway.api import (
     AddTags,
     Comment,
     CommentCreated,
+    Contact,
     CreateTicket,
     Customer,
     LinkTickets,
+    Notify,
     Payment,
     PaymentConfirmed,
     Person,
     RaiseEvent,
+    SaveContact,
     SetStatus,
     Skip,
     StartTimer,
@@ -36,6 +41,7 @@ from gateway.pipeline import decide as deciding
 from gateway.runtime import Runtime
 from gateway.store import deliveries as inbox
 from gateway.store import tenants
+from gateway.store import tickets as ticket_store
 from gateway.store.tables import (
     actions,
     comments,
@@ -390,8 +396,6 @@ def test_timers_are_rows_and_raised_events_take_the_same_way(gateway: Runtime) -
 def test_a_deadlock_or_lost_connection_parks_nothing(
     gateway: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy.exc import OperationalError
-
     def lost(*_: Any) -> None:
         raise OperationalError("select", {}, Exception("server closed the connection"))
 
@@ -459,3 +463,108 @@ def test_what_needs_a_ticket_whose_creation_was_given_up_ends_with_it(gateway: R
     late = rows(gateway, actions)[-1]
     assert (late.kind, late.state, late.error) == ("add_comment", "dead", "its ticket was not created")
     assert outcome.execute == {}
+
+
+def poison(ticket: str) -> Any:
+    """A rule that has something stored about this ticket which PostgreSQL does not take."""
+
+    def poisoning(event: Any, facts: Any) -> Any:
+        if event.ticket.ref.id == ticket:
+            yield StartTimer(key="nul \x00", at=NOW, reason="r")
+
+    return rule("poisoning", poisoning)
+
+
+def test_a_split_batch_leads_to_the_same_as_a_whole_one_and_keeps_the_order(gateway: Runtime) -> None:
+    """What waits for a reading holds back what came after it, also when each delivery is tried alone."""
+    settle_in(gateway, rules={"tagging": rule("tagging", tagging), "poisoning": poison("8")})
+    hint = arrive(gateway, subject="7", thin=True)
+    behind = arrive(gateway, updated(1), subject="7")
+    bad = arrive(gateway, created(ref=TicketRef("desk", "8")), subject="8")
+    others = [arrive(gateway, created(ref=TicketRef("desk", n)), subject=n) for n in ("5", "6")]
+    outcome = run(gateway, hint, behind, bad, *others)
+    states = {row.id: (row.state, row.reading) for row in rows(gateway, deliveries)}
+    assert states[hint] == ("received", "wanted")
+    assert states[behind] == ("received", None), "it waits for the reading in front of it"
+    assert states[bad] == ("parked", None)
+    assert [states[id_][0] for id_ in others] == ["decided"] * 2
+    assert outcome.collect == {("acme", "desk"): [hint]}
+    assert outcome.execute == {("acme", "desk"): [row.id for row in rows(gateway, actions)]}
+    assert (outcome.decided, outcome.parked) == (2, 1)
+
+
+def test_a_store_that_goes_away_while_a_batch_is_split_parks_nothing(
+    gateway: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_in(gateway)
+    ids = [arrive(gateway, created(ref=TicketRef("desk", n)), subject=n) for n in ("7", "8")]
+    failures: Iterator[Exception] = iter(
+        [ValueError("odd"), OperationalError("insert", {}, Exception("gone"))]
+    )
+
+    def failing(*_: Any) -> None:
+        raise next(failures)
+
+    monkeypatch.setattr(deciding.Ledger, "flush", failing)
+    with pytest.raises(OperationalError):
+        run(gateway, *ids)
+    assert [row.state for row in rows(gateway, deliveries)] == ["received"] * 2
+
+
+@pytest.mark.parametrize("answer", [["a text"], [None], 5, [{"kind": "add_tags"}]])
+def test_a_rule_that_answers_anything_else_is_told_so(gateway: Runtime, answer: Any) -> None:
+    settle_in(gateway, rules={"odd": rule("odd", lambda e, f: answer), "tagging": rule("tagging", tagging)})
+    run(gateway, arrive(gateway, created(), subject="7"))
+    answers = {each["rule"]: each for each in rows(gateway, events)[0].decisions}
+    assert answers["odd"]["error"].startswith("TypeError")
+    assert "acted" in answers["tagging"]
+
+
+def test_the_customer_of_a_ticket_is_found_by_its_links_or_its_contact(gateway: Runtime) -> None:
+    seen: dict[str, str | None] = {}
+
+    def watching(event: Any, facts: Any) -> Any:
+        if event.kind == "payment.confirmed":
+            yield LinkTickets(left="ticket:desk:7", right=str(facts.customer), reason="r")
+        else:
+            seen[event.ticket.ref.id] = facts.customer.name if facts.customer else None
+
+    settle_in(gateway, rules={"watching": rule("watching", watching)}, names=("desk", "pay"))
+    run(gateway, arrive(gateway, payment(), connection="pay"))
+    for ticket, contact in (
+        ("7", None),
+        ("8", Contact(email="Dona@padaria.example")),
+        ("9", Contact(name="Dona")),
+    ):
+        event = created(ref=TicketRef("desk", ticket), contact=contact)
+        run(gateway, arrive(gateway, event, subject=ticket))
+    assert seen == {"7": "Padaria", "8": "Padaria", "9": None}
+
+
+def test_a_later_link_to_a_planned_ticket_is_a_link_to_the_real_one(gateway: Runtime) -> None:
+    create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+
+    def linking(event: Any, facts: Any) -> Any:
+        if event.payment.id == "p1":
+            yield create
+        yield LinkTickets(left=str(create.ticket), right=str(event.payment), reason="r")
+
+    settle_in(gateway, rules={"linking": rule("linking", linking)}, names=("desk", "pay"))
+    run(gateway, arrive(gateway, payment("p1"), connection="pay"))
+    with gateway.db.begin() as db:
+        ticket_store.settle(db, "acme", [(create.ticket, TicketRef("desk", "99"))], NOW)
+    run(gateway, arrive(gateway, payment("p2"), connection="pay"))
+    assert sorted((row.source, row.target) for row in rows(gateway, links)) == [
+        ("ticket:desk:99", "payment:p1"), ("ticket:desk:99", "payment:p2"),
+    ]  # fmt: skip
+
+
+def test_what_goes_to_a_vendor_but_to_no_ticket_goes_to_its_connection(gateway: Runtime) -> None:
+    saving = rule(
+        "saving", lambda e, f: [SaveContact(connection="desk", contact=Contact(name="Dona"), reason="r")]
+    )
+    telling = rule("telling", lambda e, f: [Notify(channel="alerts", title="t", body="b", reason="r")])
+    settle_in(gateway, rules={"saving": saving, "telling": telling})
+    run(gateway, arrive(gateway, created(), subject="7"))
+    found = [(row.kind, row.connection, row.ticket_id, row.state) for row in rows(gateway, actions)]
+    assert found == [("save_contact", "desk", None, "pending"), ("notify", "", None, "pending")]
