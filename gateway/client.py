@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -100,7 +101,7 @@ class ApiClient:
         if trace_id:
             self._headers["X-Request-Id"] = trace_id
         known = {*secrets, *secret_values(connection.settings), *api.params.values(), *(api.auth or ())[1:]}
-        self._redactor = Redactor(known)
+        self._redactor = _redactor(frozenset(known))
         self._window = api.rate.seconds
         self._retrying = Retrying(
             stop=stop_after_attempt(TRIES),
@@ -334,6 +335,12 @@ class _Call:
         if error.status in (429, 503) and error.failure in WAITED_FOR and error.retry_after is not None:
             return True
         return self.repeatable and error.failure in (ApiFailure.UNAVAILABLE, ApiFailure.UNANSWERED)
+
+
+@lru_cache(maxsize=256)
+def _redactor(secrets: frozenset[str]) -> Redactor:
+    """Prepared once a connection: every form of every secret would otherwise be made anew for each action."""
+    return Redactor(secrets)
 
 
 def _failure(status: int) -> ApiFailure:
