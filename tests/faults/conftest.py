@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .town import Desk, Machine, Town, desk, machine_in, town_in
+from .machine import Machine, machine_in
+from .outside import Desk, desk
+from .town import Town, town_in
 
 QUICK = {"reclaim_seconds": 2}
 """Or each test that kills in the middle of a call would wait half a minute."""

@@ -13,7 +13,9 @@ from gateway_plugins.generic import accept
 
 from gateway.store.tables import actions, deliveries, tickets
 
-from .town import Desk, Town, Vendor, desk, payment, signed, subject, until
+from .machine import until
+from .outside import Desk, Vendor, desk, payment, signed, subject
+from .town import Town
 
 
 def test_the_same_webhook_many_times_at_once_is_one_row_and_one_ticket(town: Town, zendesk: Desk) -> None:

@@ -12,7 +12,9 @@ from gateway.runtime import Runtime
 from gateway.store.tables import actions
 from gateway.workers import STOP_SIGNALS, MainWorker
 
-from .town import Desk, Process, Town, Vendor, payment, tell, until
+from .machine import tell, until
+from .outside import Desk, Vendor, payment
+from .town import Process, Town
 
 pytestmark = pytest.mark.slow
 

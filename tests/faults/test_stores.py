@@ -11,7 +11,9 @@ from redis import Redis
 from gateway import jobs
 from gateway.store.tables import deliveries
 
-from .town import Desk, Town, Vendor, payment, signed, subject, tell, until
+from .machine import tell, until
+from .outside import Desk, Vendor, payment, signed, subject
+from .town import Town
 
 pytestmark = pytest.mark.slow
 

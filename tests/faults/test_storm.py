@@ -13,7 +13,9 @@ import pytest
 
 from gateway.store.tables import actions, attempts, deliveries
 
-from .town import Chaos, Desk, Town, Vendor, payment, subject, tell
+from .machine import tell
+from .outside import Desk, Vendor, payment, subject
+from .town import Chaos, Town
 
 SEED = int(os.environ.get("FAULTS_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 PAYMENTS = int(os.environ.get("FAULTS_PAYMENTS", "3000"))

@@ -4,7 +4,9 @@ import pytest
 
 from gateway.store.tables import actions
 
-from .town import Desk, Town, Vendor, desk, free_port, payment, subject, tell, until
+from .machine import free_port, tell, until
+from .outside import Desk, Vendor, desk, payment, subject
+from .town import Town
 
 pytestmark = pytest.mark.slow
 

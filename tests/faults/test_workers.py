@@ -13,7 +13,9 @@ from gateway.runtime import Runtime
 from gateway.store.tables import actions, attempts
 from gateway.workers import IN_HAND
 
-from .town import Desk, Town, Vendor, payment, subject, tell, until
+from .machine import tell, until
+from .outside import Desk, Vendor, payment, subject
+from .town import Town
 
 Slot = tuple[RateLimitRegistry, str, str]
 
