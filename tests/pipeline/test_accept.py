@@ -94,6 +94,12 @@ def test_anything_but_a_proof_is_no_proof(gateway, answer):
         admitted(gateway, webhook({}), vendor)
 
 
+def test_a_wrong_proof_is_rejected_with_the_plugins_own_reason(gateway):
+    told = Webhook({}, b"{}", {"key": "wrong"}, NOW)
+    with pytest.raises(WebhookRejected, match="wrong key"):
+        admitted(gateway, told)
+
+
 def test_a_plugin_that_fails_proves_nothing(gateway):
     @hookimpl
     def verify_webhook():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 from tests_town import NOW, arrive, rows, run, settle_in, town
 
 from gateway.api import (
@@ -20,6 +21,7 @@ from gateway.api import (
 )
 from gateway.pipeline.collect import Collected, collect
 from gateway.runtime import Runtime
+from gateway.store import deliveries as inbox
 from gateway.store.tables import attempts, deliveries, events, tickets
 
 
@@ -234,6 +236,18 @@ def test_what_a_webhook_said_itself_is_decided_when_the_ticket_is_gone(gateway, 
     run(gateway, said)
     assert rows(gateway, deliveries)[0].state == "decided"
     assert [row.fact for row in rows(gateway, events)] == ["part"]
+
+
+def test_a_store_that_goes_away_while_a_reading_is_kept_parks_nothing(gateway, desk, monkeypatch):
+    id_ = hint(gateway)
+
+    def gone(*_: Any) -> None:
+        raise OperationalError("update", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(inbox, "keep_reading", gone)
+    with pytest.raises(OperationalError):
+        read(gateway, id_)
+    assert states(gateway) == [("received", "wanted")]
 
 
 def test_a_refusal_is_final(gateway, desk):

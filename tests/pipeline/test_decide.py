@@ -13,6 +13,7 @@ from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 from gateway.api import (
     AddComment,
     AddTags,
+    CancelTimer,
     Comment,
     CommentCreated,
     Contact,
@@ -38,6 +39,7 @@ from gateway.api import (
     hookimpl,
 )
 from gateway.pipeline import decide as deciding
+from gateway.pipeline.decide import Outcome
 from gateway.runtime import Runtime
 from gateway.store import deliveries as inbox
 from gateway.store import tenants
@@ -526,6 +528,7 @@ def test_the_customer_of_a_ticket_is_found_by_its_links_or_its_contact(gateway: 
     def watching(event: Any, facts: Any) -> Any:
         if event.kind == "payment.confirmed":
             yield LinkTickets(left="ticket:desk:7", right=str(facts.customer), reason="r")
+            yield LinkTickets(left="ticket:desk:7", right="board:sales", reason="r")
         else:
             seen[event.ticket.ref.id] = facts.customer.name if facts.customer else None
 
@@ -568,3 +571,30 @@ def test_what_goes_to_a_vendor_but_to_no_ticket_goes_to_its_connection(gateway: 
     run(gateway, arrive(gateway, created(), subject="7"))
     found = [(row.kind, row.connection, row.ticket_id, row.state) for row in rows(gateway, actions)]
     assert found == [("save_contact", "desk", None, "pending"), ("notify", "", None, "pending")]
+
+
+def test_what_another_worker_has_decided_meanwhile_is_nothing(gateway: Runtime) -> None:
+    settle_in(gateway, rules={"tagging": rule("tagging", tagging)})
+    id_ = arrive(gateway, created(), subject="7")
+    assert run(gateway, id_).decided == 1
+    assert run(gateway, id_, 10**9) == Outcome()
+
+
+def test_a_webhook_that_tells_nothing_says_so(gateway: Runtime) -> None:
+    settle_in(gateway)
+    run(gateway, arrive(gateway, subject="7"))
+    assert rows(gateway, deliveries)[0].notes == {"said": "nothing that we did not know"}
+
+
+def test_a_timer_is_canceled_by_its_key(gateway: Runtime) -> None:
+    def timing(event: Any, facts: Any) -> Any:
+        if event.kind == "ticket.created":
+            yield StartTimer(key="t", at=NOW + timedelta(hours=1), reason="r")
+        else:
+            yield CancelTimer(key="t", reason="r")
+
+    settle_in(gateway, rules={"timing": rule("timing", timing)})
+    run(gateway, arrive(gateway, created(), subject="7"))
+    run(gateway, arrive(gateway, updated(1), subject="7"))
+    assert [row.state for row in rows(gateway, timers)] == ["canceled"]
+    assert [row.state for row in rows(gateway, actions)] == ["done", "done"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from sqlalchemy.event import listens_for
+from sqlalchemy.exc import OperationalError
 from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 
 from gateway.api import (
@@ -373,3 +374,59 @@ def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_o
     deciding.join()
     comment = next(row for row in rows(gateway, actions) if row.kind == "add_comment")
     assert (comment.ticket_id, comment.body["ticket"]["id"]) == ("99", "99")
+
+
+def test_tickets_are_worked_on_side_by_side_as_far_as_the_vendor_allows(
+    gateway, vendor, decided, monkeypatch
+):
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
+    ids = decided(*(AddTags(ticket=TicketRef("desk", str(n)), tags=("x",), reason="r") for n in range(3)))
+    together = threading.Barrier(3)
+
+    class Meeting(list[Any]):
+        def append(self, action: Any) -> None:
+            together.wait(5)
+            super().append(action)
+
+    vendor.done = Meeting()
+    assert send(gateway, ids).states == {"done": 3}
+
+
+def test_what_goes_to_a_vendor_that_only_sends_is_unsupported(gateway, vendor, decided):
+    ids = decided(tag())
+    module = vendor.module()
+    del vars(module)["connect_api"]
+    settle_in(gateway, module)
+    send(gateway, ids)
+    (row,) = rows(gateway, actions)
+    assert (row.state, row.error) == ("unsupported", "town only sends webhooks; it has no API to call")
+
+
+def test_only_short_waits_are_queued_the_sweep_sees_to_the_others(gateway, vendor, decided):
+    vendor.answers = [ApiError(ApiFailure.THROTTLED, "wait", retry_after=300)]
+    sent = send(gateway, decided(tag()))
+    assert len(sent.again) == 1
+    assert sent.soon(NOW) == {}
+    assert list(sent.soon(NOW + timedelta(minutes=10))) == [1], "what is due is due in a second"
+
+
+def test_a_store_that_goes_away_before_the_answer_is_recorded_leaves_the_action_to_be_looked_for(
+    gateway, vendor, decided, monkeypatch
+):
+    ids = decided(tag())
+
+    def gone(*_: Any) -> None:
+        raise OperationalError("update", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(outbox, "finish", gone)
+    with pytest.raises(OperationalError):
+        send(gateway, ids)
+    monkeypatch.undo()
+    assert rows(gateway, actions)[0].state == "executing"
+    with gateway.db.begin() as db:
+        assert outbox.reclaim(db, NOW + LONG, SHORT, LONG, 10) == 1
+    later(gateway, minutes=5)
+    vendor.effect = Receipt(remote_id="found")
+    send(gateway, ids)
+    assert rows(gateway, actions)[0].receipt == {"remote_id": "found"}
+    assert len(vendor.done) == 1
