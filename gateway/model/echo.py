@@ -37,7 +37,8 @@ def _wrote(entry: Past, event: Event) -> bool:
         case CommentCreated(comment=comment), AddComment() as ours:
             if entry.remote_id is not None and entry.remote_id == comment.id:
                 return True
-            return comment.is_private == ours.is_private and _words(comment.body) == _body(ours)
+            written = _body(ours)
+            return written != "" and comment.is_private == ours.is_private and _words(comment.body) == written
         case TicketStatusChanged(new=new), SetStatus(status=status):
             return new == status and _recent(entry, event)
         case TicketTagged(added=added, removed=removed), AddTags(tags=tags):
@@ -45,8 +46,9 @@ def _wrote(entry: Past, event: Event) -> bool:
         case TicketTagged(added=added, removed=removed), RemoveTags(tags=tags):
             return not added and bool(removed) and _plain(removed) <= _plain(tags)
         case TicketAssigned(team=team), AssignTo(team=ours, assignee=assignee):
-            same_person = (event.assignee.id if event.assignee else None) == assignee
-            return _recent(entry, event) and (same_person or (assignee is None and team == ours))
+            person = event.assignee.id if event.assignee else None
+            as_asked = team == ours if assignee is None and ours is not None else person == assignee
+            return as_asked and _recent(entry, event)
         case TicketUpdated(changed=changed), SetFields() | SetPriority():
             return bool(changed) and FIELDS.issuperset(changed) and _recent(entry, event)
         case TicketUpdated(ticket=ticket), CreateTicket():  # first read after our creation was recorded

@@ -9,6 +9,7 @@ from gateway.model.action import (
     AddComment,
     AddTags,
     AssignTo,
+    CreateTicket,
     RemoveTags,
     SetFields,
     SetPriority,
@@ -127,6 +128,9 @@ TO_ANA, TO_TEAM = AssignTo(assignee="ana", **WHY), AssignTo(team="GR", **WHY)
         (told(TicketAssigned, team="GR"), TO_TEAM, True),
         (told(TicketAssigned, assignee=ANA, team="GR"), TO_TEAM, True),
         (told(TicketAssigned, assignee=ANA, team="N2"), TO_TEAM, False),
+        (told(TicketAssigned, team="N2"), TO_TEAM, False),
+        (told(TicketAssigned), AssignTo(**WHY), True),
+        (told(TicketAssigned, assignee=ANA), AssignTo(**WHY), False),
         (told(TicketUpdated, changed=("custom_fields",)), SetFields(fields={"a": 1}, **WHY), True),
         (
             told(TicketUpdated, changed=("priority", "remote_priority")),
@@ -156,3 +160,26 @@ def test_while_it_is_being_sent_the_moment_of_the_decision_counts():
 def test_any_one_of_our_actions_is_enough():
     event = told(TicketStatusChanged, new=Status.OPEN)
     assert ours(event, past(NOTE), past(OPENED), past(TO_ANA))
+
+
+def test_a_comment_without_words_is_nobodys_echo():
+    wordless = AddComment(body="<img src='https://x.example/a.png'>", is_html=True, **WHY)
+    assert not ours(comment("", id_="5"), past(wordless, remote_id="4"))
+    assert ours(comment("", id_="4"), past(wordless, remote_id="4"))
+
+
+READ = TicketUpdated(
+    id="f",
+    occurred_at=NOW,
+    ticket=Ticket(ref=REF, remote_created_at=NOW, remote_updated_at=NOW),
+    complete=True,
+)
+CREATED = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
+
+
+def test_the_first_reading_of_a_ticket_that_we_opened_is_ours_until_somebody_touched_it():
+    assert ours(READ, past(CREATED))
+    touched = READ.ticket.model_copy(update={"remote_updated_at": NOW + timedelta(seconds=2)})
+    assert not ours(READ.model_copy(update={"ticket": touched}), past(CREATED))
+    untold = READ.ticket.model_copy(update={"remote_created_at": None})
+    assert not ours(READ.model_copy(update={"ticket": untold}), past(CREATED))
