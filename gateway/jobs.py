@@ -150,7 +150,8 @@ def hint_all(runtime: Runtime, late: Iterable[Any], late_actions: Iterable[Any])
     pending: dict[tuple[str, str], list[UUID]] = {}
     for row in late_actions:
         pending.setdefault((row.tenant, row.connection), []).append(row.id)
-    enqueue_decide(runtime, ready)
+    # Few of them, each alone: one that kills its worker must not take the same neighbours with it for ever.
+    enqueue_decide(runtime, ready, batch=1 if len(ready) <= DECIDE_BATCH else DECIDE_BATCH)
     for (tenant, connection), ids in unread.items():
         enqueue_collect(runtime, tenant, connection, ids)
     for (tenant, connection), found in pending.items():
@@ -200,9 +201,9 @@ def enqueue_stored(runtime: Runtime, stored: Sequence[Stored]) -> None:
         enqueue_collect(runtime, tenant, connection, ids)
 
 
-def enqueue_decide(runtime: Runtime, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), DECIDE_BATCH):
-        _enqueue(runtime, DECIDE, "gateway.jobs.decide", [list(ids[start : start + DECIDE_BATCH])])
+def enqueue_decide(runtime: Runtime, ids: Sequence[int], *, batch: int = DECIDE_BATCH) -> None:
+    for start in range(0, len(ids), batch):
+        _enqueue(runtime, DECIDE, "gateway.jobs.decide", [list(ids[start : start + batch])])
 
 
 def enqueue_collect(runtime: Runtime, tenant: str, connection: str, ids: Sequence[int]) -> None:

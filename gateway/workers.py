@@ -17,7 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.job import Job
-from rq.timeouts import BaseDeathPenalty
+from rq.timeouts import BaseDeathPenalty, UnixSignalDeathPenalty
 from rq.worker import SimpleWorker
 from sqlalchemy import Connection as Database
 from sqlalchemy import text
@@ -152,8 +152,19 @@ class InProcessWorker(SimpleWorker):
         """No orders are taken through Redis; RQ's thread for them would be left behind whenever Redis dies."""
 
 
+class TimeIsUp(BaseException):
+    """The job takes too long. No `Exception`, so that nobody takes it for a failure of one delivery of many."""
+
+
+class JobLimit(UnixSignalDeathPenalty):
+    def handle_death_penalty(self, signum: Any, frame: Any) -> None:
+        raise TimeIsUp(f"took longer than {self._timeout} s")
+
+
 class MainWorker(InProcessWorker):
     """Works in the main thread, where signals arrive."""
+
+    death_penalty_class = JobLimit
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """RQ turns a signal into an exception, so it may listen only while it works."""

@@ -12,6 +12,10 @@ from gateway.model.event import Event, parse_event
 from gateway.model.ticket import Snapshot
 from gateway.model.webhook import Webhook
 from gateway.registry import Registry
+from gateway.timelimit import Stuck, thinking
+
+PATIENCE = 5.0
+"""Seconds that a plugin may take to convert one webhook; it does no I/O, so it needs milliseconds."""
 
 
 def convert(
@@ -24,17 +28,18 @@ def convert(
         raise GatewayError(f"connection {row.connection!r} does not exist or is not usable any more")
     webhook = Webhook(headers=row.headers, body=row.body, query=row.query, received_at=row.received_at)
     try:
-        events = registry.ask(
-            connection.vendor, "convert_webhook",
-            webhook=webhook, collected=row.collected, before=before, connection=connection,
-        )  # fmt: skip
+        with thinking(PATIENCE):
+            events = registry.ask(
+                connection.vendor, "convert_webhook",
+                webhook=webhook, collected=row.collected, before=before, connection=connection,
+            )  # fmt: skip
         if events is None:
             raise UnreadableWebhook(f"{connection.vendor} does not convert webhooks")
         stamp = {"tenant": row.tenant, "connection": row.connection}
         return [event.model_copy(update=stamp) for event in events]
     except GatewayError:
         raise
-    except Exception as error:
+    except (Exception, Stuck) as error:
         raise UnreadableWebhook(f"{connection.vendor} could not convert this: {error!r}") from error
 
 

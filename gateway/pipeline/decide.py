@@ -25,6 +25,7 @@ from gateway.store.customers import keys_of
 from gateway.store.database import is_away
 from gateway.store.deliveries import Lane
 from gateway.store.tenants import Company, Configuration
+from gateway.timelimit import Stuck, thinking
 
 from .convert import convert
 from .ledger import Ledger
@@ -34,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 FACTS = UUID("5e1d0a52-7a0e-5c0f-9c8e-2f6f2c6f9a01")
 """Namespace of event ids (tenant, connection, fact) and, by those, of action ids."""
+
+PATIENCE = 5.0
+"""Seconds that a rule may think about one event; it does no I/O, so it needs milliseconds."""
 
 
 @dataclass(slots=True)
@@ -389,16 +393,17 @@ def asked(
     found: list[Action] = []
     skipped: list[str] = []
     try:
-        for answer in on_event(**given) or ():
-            if isinstance(answer, Skip):
-                skipped.append(answer.reason)
-            elif isinstance(answer, Action):
-                found.append(answer)
-            else:
-                raise TypeError(f"a rule may yield actions and Skip, not {type(answer).__name__}")
+        with thinking(PATIENCE):
+            for answer in on_event(**given) or ():
+                if isinstance(answer, Skip):
+                    skipped.append(answer.reason)
+                elif isinstance(answer, Action):
+                    found.append(answer)
+                else:
+                    raise TypeError(f"a rule may yield actions and Skip, not {type(answer).__name__}")
     except CollectFirst:
         raise
-    except Exception as error:
+    except (Exception, Stuck) as error:
         log.exception("rule_failed", rule=rule)
         return Decision(rule=rule, error=f"{type(error).__name__}: {error}"[:500])
     return Decision(rule=rule, actions=tuple(found), skipped=tuple(skipped))
