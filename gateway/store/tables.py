@@ -1,7 +1,8 @@
 """Which tables are there, and which index answers which question?
 
-`deliveries`, `events` and `attempts` only grow, are named by ids that rise with time, and are never the target of
-a foreign key: they can be partitioned by month and dropped whole.
+`deliveries`, `events` and `attempts` only grow and are never the target of a foreign key, so that they can be
+partitioned by month and dropped whole: `attempts` as it stands, the other two once their unique keys have moved to
+tables of their own (docs/scaling.md says how).
 """
 
 from sqlalchemy import (
