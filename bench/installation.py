@@ -36,21 +36,32 @@ class Installation:
     port: int
     env: Mapping[str, str]
     _stack: ExitStack
-    server: "subprocess.Popen[bytes] | None" = None
-    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    server: "subprocess.Popen[bytes] | psutil.Process | None" = None
+    workers: list["subprocess.Popen[bytes] | psutil.Process"] = field(default_factory=list)
 
     def serve(self) -> None:
         """The server, waited for. Configure the tenant first: it then knows it from the start."""
-        self.server = self._started("server", "serve", f"--port={self.port}")
-        wait_for(f"http://127.0.0.1:{self.port}/healthz", self.server, self.folder / "server.log")
+        self.server = server = self._started("server", "serve", f"--port={self.port}")
+        wait_for(f"http://127.0.0.1:{self.port}/healthz", server, self.folder / "server.log")
 
     def work(self, number: int = 2) -> None:
         """Workers, waited for until they take jobs."""
         self.workers += [self._started(f"worker-{n}", "worker") for n in range(1, number + 1)]
+        self._await_workers(number, self.folder / "worker-1.log")
+
+    def up(self, workers: int = 2) -> None:
+        """The server and its workers as `gateway up` runs them on one machine."""
+        log = self.folder / "up.log"
+        group = self._started("up", "up", f"--port={self.port}", f"--workers={workers}")
+        wait_for(f"http://127.0.0.1:{self.port}/healthz", group, log)
+        self._await_workers(workers, log)
+        self.server, *self.workers = sorted(psutil.Process(group.pid).children(), key=lambda child: child.pid)
+
+    def _await_workers(self, number: int, log: Path) -> None:
         deadline = time.monotonic() + START_SECONDS
         while Worker.count(connection=self.runtime.redis) < number:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"no worker came up: {(self.folder / 'worker-1.log').read_text()[-2000:]}")
+                raise RuntimeError(f"no worker came up: {log.read_text()[-2000:]}")
             time.sleep(0.1)
 
     def _started(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":

@@ -30,8 +30,7 @@ def main() -> None:
             {"generic": None, "zendesk": f"{sink}/api/v2"},
             {"core_ticket_on_payment": {"connection": "zendesk"}},
         )
-        gateway.serve()
-        gateway.work(2)
+        gateway.up(workers=2)
         before = gateway.memory()
         started = time.monotonic()
         fed(gateway, given.events)
