@@ -34,7 +34,16 @@ from gateway.pipeline import execute as executing
 from gateway.runtime import Runtime
 from gateway.store import actions, deliveries, timers
 from gateway.store.deliveries import Stored
-from gateway.workers import IN_HAND, SILENT, STOP_SIGNALS, Caller, InProcessWorker, MainWorker, Worker
+from gateway.workers import (
+    IN_HAND,
+    SILENT,
+    STOP_SIGNALS,
+    Caller,
+    InProcessWorker,
+    MainWorker,
+    Worker,
+    heard_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -118,9 +127,10 @@ def sweep() -> None:
     """Find rows that were left behind, fire timers that are due, take back what dead workers held."""
     runtime = _me().runtime
     now = runtime.clock()
+    shortest = timedelta(seconds=runtime.settings.reclaim_seconds)
     with runtime.db.begin() as db:
-        shortest = timedelta(seconds=runtime.settings.reclaim_seconds)
-        reclaimed = actions.reclaim(db, now, shortest, 3 * shortest, SWEEP_LIMIT)
+        spared = heard_of(runtime.redis, actions.claimants(db))
+        reclaimed = actions.reclaim(db, now, shortest, 3 * shortest, SWEEP_LIMIT, spared)
     release_stale_slots(runtime.redis)
     raised = fire_timers(runtime)
     if raised:

@@ -8,12 +8,13 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.job import Job
@@ -49,6 +50,7 @@ class Worker:
     number: int = 0
     _session: Database | None = None
     _in_hand: set[str] = field(default_factory=set)
+    _claims: set[int] = field(default_factory=set)
     _resting: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,6 +76,7 @@ class Worker:
         and what was claimed under it is taken back as if the whole process had."""
         number = _number()
         session = self.runtime.db.connect()
+        self._claims.add(number)
         try:
             session.execute(_LOCK, {"kind": LIVING, "number": number})
             session.rollback()
@@ -84,6 +87,7 @@ class Worker:
             session.invalidate()
             raise
         finally:
+            self._claims.discard(number)
             session.close()
 
     def begin(self, job: str) -> bool:
@@ -98,9 +102,9 @@ class Worker:
             self._in_hand.discard(job)
 
     def report(self) -> None:
-        """Let the others know which jobs this process has in hand. Raises RedisError."""
-        for job in tuple(self._in_hand):
-            self.runtime.redis.set(IN_HAND + job, 1, ex=SILENT)
+        """Let the others know what this process is at. Raises RedisError."""
+        for name in (*(IN_HAND + job for job in tuple(self._in_hand)), *map(_claim, tuple(self._claims))):
+            self.runtime.redis.set(name, 1, ex=SILENT)
 
     def rest(self) -> None:
         """Begin nothing more, and wait for what is in hand."""
@@ -115,6 +119,16 @@ class Worker:
             self._session.invalidate()
             self._session.close()
             self._session = None
+
+
+def heard_of(redis: Redis, numbers: Sequence[int]) -> list[int]:
+    """Those of these numbers under which somebody works, whatever PostgreSQL thinks: its death takes locks away,
+    but not the calls that are on their way."""
+    return [number for number in numbers if redis.exists(_claim(number))]
+
+
+def _claim(number: int) -> str:
+    return f"gateway:claim:{number}"
 
 
 def _number() -> int:

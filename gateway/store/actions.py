@@ -264,7 +264,8 @@ _RECLAIM = text("""
                ELSE CAST(:shortest AS interval) END),
            error = 'the worker died while it was sending'
     WHERE id IN (
-        SELECT id FROM actions WHERE state = 'executing' AND NOT EXISTS (
+        SELECT id FROM actions
+        WHERE state = 'executing' AND coalesce(worker, 0) <> ALL (CAST(:spared AS integer[])) AND NOT EXISTS (
             SELECT FROM pg_locks
             WHERE locktype = 'advisory' AND classid = :living AND objid = actions.worker AND granted
         ) LIMIT :limit FOR UPDATE SKIP LOCKED
@@ -272,13 +273,31 @@ _RECLAIM = text("""
 """)
 
 
-def reclaim(db: Connection, now: datetime, shortest: timedelta, longest: timedelta, limit: int) -> int:
+def claimants(db: Connection) -> list[int]:
+    """The numbers under which actions are being executed."""
+    a = actions.c
+    return list(db.scalars(select(a.worker).where(a.state == "executing", a.worker.is_not(None)).distinct()))
+
+
+def reclaim(
+    db: Connection,
+    now: datetime,
+    shortest: timedelta,
+    longest: timedelta,
+    limit: int,
+    spared: Iterable[int] = (),
+) -> int:
     """Take back actions whose worker is gone. Nobody knows whether they took effect, so they are looked for first.
+
+    `spared` are numbers of workers that were heard of otherwise: they have lost their lock, but not their life.
 
     Not before `shortest` after they were claimed; and not before `longest` if PostgreSQL was restarted since, for
     then the worker may have lost only its lock, not its life, and a call of its may still be on its way.
     """
-    given = {"now": now, "shortest": shortest, "longest": longest, "limit": limit, "living": LIVING}
+    given = {
+        "now": now, "shortest": shortest, "longest": longest, "limit": limit, "living": LIVING,
+        "spared": list(spared),
+    }  # fmt: skip
     return db.execute(_RECLAIM, given).rowcount
 
 

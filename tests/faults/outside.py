@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -140,15 +140,24 @@ class Desk:
 
     def forget_keys(self) -> None:
         """From now on it overlooks the header by which a repeated request is recognised."""
+        self._wrap(
+            lambda scope: [(key, value) for key, value in scope["headers"] if key != b"idempotency-key"]
+        )
+
+    def act_late(self, seconds: float) -> None:
+        """From now on it lets a call wait for so long before it does anything about it."""
+        self._wrap(lambda scope: scope["headers"], seconds)
+
+    def _wrap(self, headers: Callable[[Any], Any], seconds: float = 0.0) -> None:
         inner = self.app.app
 
-        async def keyless(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "http":
-                headers = [(name, value) for name, value in scope["headers"] if name != b"idempotency-key"]
-                scope = {**scope, "headers": headers}
+        async def changed(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and scope["method"] == "POST":
+                await asyncio.sleep(seconds)
+                scope = {**scope, "headers": headers(scope)}
             await inner(scope, receive, send)
 
-        self.app.app = keyless
+        self.app.app = changed
 
     def behave(self) -> None:
         httpx.delete(f"{self.url}/_sandbox/misbehave").raise_for_status()

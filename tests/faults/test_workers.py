@@ -15,7 +15,7 @@ from gateway.workers import IN_HAND
 
 from .machine import tell, until
 from .outside import Desk, Vendor, payment, subject
-from .town import Town
+from .town import Chaos, Town
 
 Slot = tuple[RateLimitRegistry, str, str]
 
@@ -36,6 +36,24 @@ def test_a_worker_killed_between_the_answer_and_our_commit_leaves_one_ticket(
     assert [row.state for row in creations(town)] == ["done"]
     assert creations(town)[0].receipt["remote_id"] == str(zendesk.tickets[0]["id"])
     assert [row.outcome for row in town.rows(attempts)] == ["found"]
+
+
+@pytest.mark.parametrize("loss", ["a postgres backend", "postgres"])
+def test_a_worker_that_only_lost_its_session_is_not_taken_for_dead(
+    town: Town, zendesk: Desk, loss: str
+) -> None:
+    """Its call is on its way, and the vendor has not acted yet: nobody would find anything there."""
+    zendesk.forget_keys()
+    zendesk.act_late(12)
+    workers = [town.start_worker(), town.start_worker()]
+    Vendor(town.url).send([("msg_1", payment(1))])
+    until(lambda: zendesk.calls("POST"), "a call is on its way")
+    Chaos(town, seed=1).strike(loss)
+    town.settle(40)
+    assert [row.state for row in creations(town)] == ["done"]
+    assert zendesk.subjects() == {subject(1): 1}
+    assert zendesk.calls("POST") == 1
+    assert [worker.popen.poll() for worker in workers] == [None, None]
 
 
 def test_a_worker_killed_while_the_vendor_turns_it_away_leaves_one_ticket_too(
