@@ -129,7 +129,9 @@ def sweep() -> None:
     now = runtime.clock()
     shortest = timedelta(seconds=runtime.settings.reclaim_seconds)
     with runtime.db.begin() as db:
-        spared = heard_of(runtime.redis, actions.claimants(db))
+        claimants = actions.claimants(db)
+    spared = heard_of(runtime.redis, claimants)
+    with runtime.db.begin() as db:
         reclaimed = actions.reclaim(db, now, shortest, 3 * shortest, SWEEP_LIMIT, spared)
     release_stale_slots(runtime.redis)
     raised = fire_timers(runtime)
