@@ -397,7 +397,7 @@ def test_a_worker_is_known_by_a_lock_that_it_takes_anew_when_it_was_lost(gateway
     with gateway.db.begin() as db:
         db.execute(
             text("""
-                SELECT pg_terminate_backend(pid) FROM pg_locks
+                SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
                 WHERE locktype = 'advisory' AND objid = :number AND pid <> pg_backend_pid()
             """),
             {"number": first},
