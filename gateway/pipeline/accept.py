@@ -4,26 +4,25 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from gateway.model.connection import Connection
 from gateway.model.errors import GatewayError, WebhookRejected
 from gateway.model.webhook import Verified, Webhook
 from gateway.redaction import is_sensitive
 from gateway.registry import Registry
-from gateway.store import deliveries
-from gateway.store.database import is_away
+from gateway.store.database import first_line, is_away
 from gateway.store.deliveries import Arrival, Stored
+from gateway.store.inbox import InboxConnection
 
 log = structlog.get_logger(__name__)
 
 HIDDEN = "[redacted]"
 BATCH = 400
+BATCH_BYTES = 8 * 1024 * 1024
 QUEUE = 8_000
 PATIENCE = 8.0
 """Seconds until a webhook that waits for its commit is refused with 503: vendors give up after ten."""
@@ -70,13 +69,11 @@ class Inbox:
     """
 
     def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 2) -> None:
-        # A single statement is a transaction of its own: BEGIN and COMMIT would be two more journeys for each group.
-        self._db = db.execution_options(isolation_level="AUTOCOMMIT")
         self._on_stored = on_stored
         self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[Stored]]] = asyncio.Queue(QUEUE)
-        self._threads = ThreadPoolExecutor(writers, thread_name_prefix="inbox")
         self._waiting: deque[tuple[float, asyncio.Future[Stored]]] = deque()
-        self._tasks = [asyncio.create_task(self._write()) for _ in range(writers)]
+        self._connections = [InboxConnection(db) for _ in range(writers)]
+        self._tasks = [asyncio.create_task(self._write(connection)) for connection in self._connections]
         self._tasks.append(asyncio.create_task(self._expire()))
 
     async def put(self, arrival: Arrival) -> Stored:
@@ -95,14 +92,17 @@ class Inbox:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._threads.shutdown)
+        for connection in self._connections:
+            await connection.close()
 
-    async def _write(self) -> None:
+    async def _write(self, connection: InboxConnection) -> None:
         while True:
             group = [await self._queue.get()]
-            while len(group) < BATCH and not self._queue.empty():
+            size = len(group[0][0].body)
+            while len(group) < BATCH and size < BATCH_BYTES and not self._queue.empty():
                 group.append(self._queue.get_nowait())
-            await self._store([item for item in group if not item[1].done()])
+                size += len(group[-1][0].body)
+            await self._store(connection, [item for item in group if not item[1].done()])
             for _ in group:
                 self._queue.task_done()
 
@@ -116,19 +116,10 @@ class Inbox:
                 if not stored.done():
                     stored.set_exception(StoreBusy("PostgreSQL takes too long"))
 
-    async def _store(self, group: Sequence[tuple[Arrival, asyncio.Future[Stored]]]) -> None:
-        if not group:
-            return
-        loop = asyncio.get_running_loop()
-        committing = loop.run_in_executor(self._threads, self._commit, [arrival for arrival, _ in group])
-        try:
-            results = await asyncio.shield(committing)
-        except asyncio.CancelledError:
-            await committing
-            raise
-        except Exception as error:
-            log.exception("inbox_failed", webhooks=len(group))
-            results = [error] * len(group)
+    async def _store(
+        self, connection: InboxConnection, group: Sequence[tuple[Arrival, asyncio.Future[Stored]]]
+    ) -> None:
+        results = await self._commit(connection, [arrival for arrival, _ in group]) if group else []
         for (_, future), result in zip(group, results, strict=True):
             if future.done():
                 continue
@@ -139,26 +130,16 @@ class Inbox:
         if kept := [result for result in results if isinstance(result, Stored)]:
             self._on_stored(kept)
 
-    def _commit(self, arrivals: Sequence[Arrival]) -> Sequence[Stored | Exception]:
+    async def _commit(
+        self, connection: InboxConnection, arrivals: Sequence[Arrival]
+    ) -> Sequence[Stored | Exception]:
         try:
-            return self._insert(arrivals)
+            return await connection.insert(arrivals)
         except Exception as error:
             if is_away(error):
-                log.error("store_down", error=str(error).splitlines()[0], webhooks=len(arrivals))
+                log.error("store_down", error=first_line(error), webhooks=len(arrivals))
                 return [StoreBusy("PostgreSQL does not answer")] * len(arrivals)
             if len(arrivals) == 1:
                 log.exception("webhook_not_stored", tenant=arrivals[0].tenant)
                 return [error]
-        return [result for arrival in arrivals for result in self._commit([arrival])]
-
-    def _insert(self, arrivals: Sequence[Arrival]) -> list[Stored]:
-        """A connection that died since its last use is no reason to refuse anybody: another one is tried. Should
-        the first have committed after all, the second finds duplicates."""
-        try:
-            with self._db.connect() as db:
-                return deliveries.insert(db, arrivals)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        with self._db.connect() as db:
-            return deliveries.insert(db, arrivals)
+        return [result for arrival in arrivals for result in await self._commit(connection, [arrival])]

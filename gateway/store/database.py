@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import alembic.command
+import psycopg
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.model.errors import GatewayError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_271_001
+
+CONNECT: dict[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "helpdesk-gateway",
+    "prepare_threshold": 2,
+}
 
 _NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -50,7 +57,7 @@ def engine(url: str, *, pool_size: int = 4) -> Engine:
         pool_timeout=5,
         pool_pre_ping=False,
         json_serializer=to_text,
-        connect_args={"connect_timeout": 5, "application_name": "helpdesk-gateway", "prepare_threshold": 2},
+        connect_args=CONNECT,
     )
 
 
@@ -59,9 +66,10 @@ def is_away(error: Exception) -> bool:
 
     PostgreSQL counts a value that is too long for an index, or too complex, among its own troubles (class 54).
     """
-    if isinstance(error, OperationalError):
-        return not (getattr(error.orig, "sqlstate", None) or "").startswith("54")
-    return isinstance(error, InterfaceError | PoolTimeout)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg.OperationalError):
+        return not (cause.sqlstate or "").startswith("54")
+    return isinstance(error, InterfaceError | PoolTimeout) or isinstance(cause, psycopg.InterfaceError)
 
 
 @lru_cache(maxsize=1)

@@ -5,13 +5,13 @@ States: `received` -> `decided`, or `parked` with its error. A row is the truth;
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, text, tuple_, update
+from sqlalchemy import Connection, Row, TextClause, bindparam, select, text, tuple_, update
 
 from .database import storable, to_text
 from .tables import deliveries
@@ -76,15 +76,22 @@ _DUPLICATES = text("""
 """)
 
 
-def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
-    """Store all arrivals by one statement; the answer is in their order. A known dedup key is a duplicate."""
+Rows = Iterable[Any]
+"""Each: id, tenant, connection, dedup_key."""
+
+
+def storing(arrivals: Sequence[Arrival]) -> Generator[tuple[TextClause, dict[str, Any]], Rows, list[Stored]]:
+    """The statements that store all arrivals, to be executed by whoever sends back their rows; one is the rule.
+
+    Returns the answers in the order of the arrivals. A known dedup key is a duplicate.
+    """
     keys = [(a.tenant, a.connection, _indexable(a.dedup_key)) for a in arrivals]
     told = [_told(arrival, key) for arrival, (_, _, key) in zip(arrivals, keys, strict=True)]
-    rows = db.execute(_INSERT, {"arrivals": to_text(told)})
-    fresh = {(row.tenant, row.connection, row.dedup_key): row.id for row in rows}
+    fresh = _by_key((yield _INSERT, {"arrivals": to_text(told)}))
     repeated = Counter(keys)
     repeated.subtract(fresh.keys())
-    known = _known(db, +repeated)
+    again = +repeated
+    known = _by_key((yield _DUPLICATES, _columns(again))) if again else {}
     stored = []
     for arrival, key in zip(arrivals, keys, strict=True):
         new = fresh.pop(key, None)
@@ -92,6 +99,19 @@ def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
             Stored(new or known[key], arrival.tenant, arrival.connection, arrival.thin, duplicate=new is None)
         )
     return stored
+
+
+def insert(db: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
+    """Store all arrivals in this transaction."""
+    steps = storing(arrivals)
+    rows: Rows | None = None
+    while True:
+        try:
+            statement, given = next(steps) if rows is None else steps.send(rows)
+        except StopIteration as end:
+            stored: list[Stored] = end.value
+            return stored
+        rows = db.execute(statement, given).all()
 
 
 def _told(arrival: Arrival, dedup_key: str) -> dict[str, Any]:
@@ -111,15 +131,16 @@ def _told(arrival: Arrival, dedup_key: str) -> dict[str, Any]:
     }
 
 
-def _known(db: Connection, repeated: Counter[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
-    """The ids of deliveries that were told again, each so many times."""
-    if not repeated:
-        return {}
+def _by_key(rows: Rows) -> dict[tuple[str, str, str], int]:
+    return {(tenant, connection, dedup_key): id_ for id_, tenant, connection, dedup_key in rows}
+
+
+def _columns(repeated: Counter[tuple[str, str, str]]) -> dict[str, Any]:
+    """Deliveries that were told again, each so many times."""
     tenants, connections, dedup_keys = (list(column) for column in zip(*repeated, strict=True))
-    given = {
+    return {
         "tenant": tenants, "connection": connections, "dedup_key": dedup_keys, "number": list(repeated.values()),
     }  # fmt: skip
-    return {(r.tenant, r.connection, r.dedup_key): r.id for r in db.execute(_DUPLICATES, given)}
 
 
 def _indexable(key: str) -> str:
