@@ -132,7 +132,7 @@ def test_replay_puts_deliveries_back_and_queues_them(command: Any, acme: Any) ->
     ran = command("deliveries", "replay", str(first), str(second), "--yes")
     assert ran.out == "2 deliveries put back\n"
     assert {row.state for row in acme.rows(deliveries)} == {"received"}
-    assert queued(acme, "decide") == [[[first, second]]]
+    assert queued(acme, "decide") == [[[first]], [[second]]], "few that are put back are decided each alone"
     before = len(acme.rows(actions))
     acme.decide(first, second)
     assert len(acme.rows(actions)) == before, "what was decided before is not decided a second time"
