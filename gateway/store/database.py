@@ -67,9 +67,9 @@ def is_away(error: Exception) -> bool:
     PostgreSQL counts a value that is too long for an index, or too complex, among its own troubles (class 54).
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, psycopg.OperationalError):
-        return not (cause.sqlstate or "").startswith("54")
-    return isinstance(error, InterfaceError | PoolTimeout) or isinstance(cause, psycopg.InterfaceError)
+    if isinstance(error, OperationalError | psycopg.OperationalError):
+        return not (getattr(cause, "sqlstate", None) or "").startswith("54")
+    return isinstance(error, InterfaceError | PoolTimeout | psycopg.InterfaceError)
 
 
 @lru_cache(maxsize=1)
