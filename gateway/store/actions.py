@@ -11,7 +11,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, case, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import aliased
 
 from gateway.model.action import CreateTicket, parse_action
 from gateway.model.expected import planned
@@ -116,7 +115,7 @@ def claim(
     db.execute(
         select(func.pg_advisory_xact_lock(func.hashtextextended(f"claim:{tenant}:{connection}", 7_271)))
     )
-    a, other = actions.c, aliased(actions)
+    a, other = actions.c, actions.alias()
     o = other.c
 
     def ready(c: Any) -> Any:

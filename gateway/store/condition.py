@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Text, and_, func, literal, or_, select, text
-from sqlalchemy.orm import aliased
 
 from .actions import STOPPED
 from .tables import actions, channels, connections, deliveries, incidents, timers
@@ -79,7 +78,7 @@ def living_workers(db: Connection) -> int:
 
 def stranded(db: Connection, limit: int = 20) -> list[Row[Any]]:
     """(tenant, creation, waiting) of tickets that will not be created, but are waited for."""
-    a, creation = actions.c, aliased(actions)
+    a, creation = actions.c, actions.alias()
     c = creation.c
     same = and_(c.tenant == a.tenant, c.connection == a.connection, c.key == func.substr(a.ticket_id, 2))
     found = (

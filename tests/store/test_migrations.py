@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from gateway.model.errors import GatewayError
@@ -53,6 +55,14 @@ def test_migrating_says_from_where_to_where_and_again_changes_nothing(empty):
     assert database.migrate(empty) == (None, database.head())
     assert database.migrate(empty) == (database.head(), database.head())
     assert database.revision(empty) == database.head()
+
+
+def test_the_files_are_named_after_their_revisions_in_order():
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    assert database.revisions() == tuple(found.revision for found in script.walk_revisions())[::-1]
+    assert database.head() == script.get_current_head()
 
 
 def test_two_who_migrate_at_once_take_turns(empty, database_url):
