@@ -53,7 +53,7 @@ def main() -> None:
         ratio = ours.tickets / theirs.tickets
         lines.append(Line(
             f"tickets, against {name} ({where})", f"{theirs.tickets:,.0f}/s", f"{ours.tickets:,.0f}/s",
-            f"{ratio:.1f}", f">= {must:g}", f">= {dream:g}", ratio >= must,
+            f"{ratio:.2f}", f">= {must:g}", f">= {dream:g}", ratio >= must,
         ))  # fmt: skip
     for name, theirs in yardsticks.items():
         said.append(f"{name} in this run: {theirs.acknowledged:,.0f} acknowledged/s, {theirs.memory}")
