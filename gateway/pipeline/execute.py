@@ -76,10 +76,12 @@ class Result:
 
 
 def execute(runtime: Runtime, worker: int, tenant: str, name: str, ids: Sequence[UUID]) -> Sent:
-    """Carry these actions out, as far as the connection's budget goes; the rest waits for its turn."""
+    """Carry out these actions and what else is due, as far as the connection's budget goes; the rest waits for its
+    turn."""
+    now = runtime.clock()
     with runtime.db.begin() as db:
         connection = runtime.directory.current(db).connection(tenant, name)
-    now = runtime.clock()
+        ids = actions.with_others(db, tenant, name, ids, now, BATCH)
     api = runtime.api_settings(connection) if connection else None
     if connection is None or api is None:
         state, error = _nowhere_to_send(connection, name)

@@ -151,6 +151,24 @@ def claim(
     return sorted(db.execute(claimed).all(), key=lambda row: row.seq)
 
 
+def with_others(
+    db: Connection, tenant: str, connection: str, ids: Sequence[UUID], now: datetime, limit: int
+) -> list[UUID]:
+    """These actions, and up to `limit` in all whatever else is due on the connection: calls that wait side by side
+    cost no more time than one."""
+    if len(ids) >= limit:
+        return list(ids)
+    a = actions.c
+    due = (
+        select(a.id)
+        .where(a.tenant == tenant, a.connection == connection, a.state == "pending", a.not_before <= now)
+        .where(or_(a.kind == "create_ticket", a.ticket_id.is_(None), ~a.ticket_id.startswith("+")))
+        .order_by(a.not_before)
+        .limit(limit)
+    )
+    return list(dict.fromkeys([*ids, *db.scalars(due)]))[:limit]
+
+
 def finish(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Rows of id_, state, not_before, uncertain, receipt, error, finished_at, attempts (given back when not sent).
 

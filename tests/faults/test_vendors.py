@@ -50,3 +50,15 @@ def test_a_slow_vendor_delays_no_other(town: Town, zendesk: Desk, seconds: float
         slow.behave()
         town.settle(60)
         assert sorted(slow.subjects().values()) == [1] * 150
+
+
+def test_a_steady_stream_uses_all_that_a_connection_may_do_at_a_time(town: Town, zendesk: Desk) -> None:
+    """A job of one action each would leave most of it unused while its call is waited for."""
+    zendesk.misbehave(kind="slow", seconds=0.5)
+    for _ in range(2):
+        town.start_worker()
+    Vendor(town.url).send([(f"msg_{number}", payment(number)) for number in range(150)], per_second=10)
+    backlog = town.unfinished()["pending"]
+    tell(f"{backlog} of 150 wait after 15 s at 10 a second, each 0.5 s at the vendor")
+    assert backlog < 40
+    town.settle(30)

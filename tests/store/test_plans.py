@@ -112,6 +112,8 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     ),
     "keys given up": lambda db: actions.given_up(db, [("t1", "c1", str(n)) for n in range(50)]),
     "claiming": lambda db: actions.claim(db, "t1", "c1", IDS, 100, 1, NOW),
+    "what else is due": lambda db: actions.with_others(db, "t1", "c1", IDS[:1], NOW, 100),
+    "who claims": actions.claimants,
     "finishing": lambda db: actions.finish(db, [finished(id_) for id_ in IDS[:3]]),
     "giving back": lambda db: actions.give_back(db, IDS, NOW),
     "what waits for a ticket": lambda db: actions.waiting_on(db, "t1", "c1", [str(n) for n in range(50)]),
