@@ -68,7 +68,7 @@ class Inbox:
     `on_stored` gets each committed group, on the event loop, after its webhooks were answered.
     """
 
-    def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 2) -> None:
+    def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 1) -> None:
         self._on_stored = on_stored
         self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[Stored]]] = asyncio.Queue(QUEUE)
         self._waiting: deque[tuple[float, asyncio.Future[Stored]]] = deque()

@@ -12,6 +12,10 @@ from sqlalchemy import Engine, TextClause
 from .database import CONNECT
 from .deliveries import Arrival, Rows, Stored, storing
 
+LOCK_TIMEOUT = "SET lock_timeout = '2s'"
+"""A copy of a webhook that a worker has in hand is counted on its row; if that worker hangs, the copy is refused
+rather than everybody kept waiting."""
+
 
 class InboxConnection:
     """A connection of its own, made when it is first needed and again after it was lost. Every statement is a
@@ -56,6 +60,7 @@ class InboxConnection:
     async def _rows(self, statement: TextClause, given: dict[str, Any]) -> Rows:
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **CONNECT)
+            await self._connection.execute(LOCK_TIMEOUT)
         sql = self._sql.get(statement)
         if sql is None:
             sql = self._sql[statement] = str(statement.compile(dialect=self._dialect))

@@ -17,6 +17,7 @@ from gateway.pipeline import accept
 from gateway.pipeline.accept import HIDDEN, Inbox, StoreBusy, admit
 from gateway.runtime import Runtime
 from gateway.store import database
+from gateway.store import inbox as store_inbox
 from gateway.store.deliveries import Arrival, Stored
 from gateway.store.tables import deliveries
 
@@ -196,6 +197,22 @@ def cut(gateway: Runtime) -> None:
             """)
         )
     other.dispose()
+
+
+def test_a_copy_of_what_a_hanging_worker_holds_keeps_nobody_waiting(gateway, monkeypatch):
+    monkeypatch.setattr(store_inbox, "LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
+
+    async def arriving() -> list[Any]:
+        async with inbox(gateway.db) as box:
+            await box.put(arrival("held"))
+            with gateway.db.begin() as hanging:
+                hanging.execute(text("SELECT FROM deliveries FOR UPDATE"))
+                copy = await put_all(box, [arrival("held")])
+                return copy + await put_all(box, [arrival("other")])
+
+    copy, other = asyncio.run(arriving())
+    assert isinstance(copy, StoreBusy)
+    assert isinstance(other, Stored)
 
 
 def test_closing_stores_and_answers_what_still_waits(gateway):
