@@ -3,12 +3,11 @@
 import argparse
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
 from bench import peers, report, webhooks
-from bench.installation import Installation, Memory, installation, small_server
+from bench.installation import STORES, Installation, Memory, installation, small_server
 from bench.load import Load, Result, awaited, launch
 from bench.report import Line, megabytes
 
@@ -41,7 +40,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     with installation() as gateway, small_server("sink", gateway.folder) as sink:
-        ours, notes = measure(gateway, sink, given.events)
+        ours, notes = measure(gateway, sink.url, given.events)
     yardsticks, said = measured_peers() if given.peers else ({}, ["peers: not asked for (--peers)"])
     lines = [Line("acknowledged", "", f"{ours.acknowledged:,.0f}/s"), Line("memory", "", ours.memory)]
     for name, must, dream in (
@@ -67,8 +66,7 @@ def measure(gateway: Installation, sink: str, events: int) -> tuple[Flow, list[s
         {"generic": None, "zendesk": f"{sink}/api/v2"},
         {"core_ticket_on_payment": {"connection": "zendesk"}},
     )
-    gateway.serve()
-    gateway.work(2)
+    gateway.up(workers=2)
     path = webhooks.path_of("generic")
     report.progress("warming up")
     until_created(sink, 200, _sent(gateway.port, path, 200))
@@ -78,10 +76,10 @@ def measure(gateway: Installation, sink: str, events: int) -> tuple[Flow, list[s
     seconds = until_created(sink, events, load)
     told = httpx.get(f"{sink}/stat", trust_env=False).json()
     memory = gateway.memory()
-    both = sum((memory[name] for name in memory if name.startswith("worker")), memory["server"])
+    ours = sum((memory[name] for name in memory if name not in STORES), Memory(0, 0))
     rules = len(gateway.runtime.registry.rules)
-    return Flow(load.rate, events / seconds, _shown(both), load.p99), [
-        f"{events:,} signed webhooks over 32 connections, {rules} rules on; server + 2 workers; all durable "
+    return Flow(load.rate, events / seconds, _shown(ours), load.p99), [
+        f"{events:,} signed webhooks over 32 connections, {rules} rules on; `gateway up` with 2 workers; all durable "
         f"({told['tickets']:,} tickets, {told['twice']} of them twice)",
         f"answered within {load.p50 * 1000:.0f} ms (p50), {load.p99 * 1000:.0f} ms (p99), while the workers work",
     ]
@@ -111,14 +109,14 @@ def measured_peers() -> tuple[dict[str, Flow], list[str]]:
         folder = peers.home(peer)
         with small_server("sink", folder) as sink:
             try:
-                with peers.running_peer(peer, folder, sink) as process:
-                    found[peer.name] = _measured(peer, process, sink, folder)
+                with peers.running_peer(peer, folder, sink.url) as process:
+                    found[peer.name] = _measured(peer, process, sink.url)
             except peers.Absent as absent:
                 said.append(f"{peer.name}: not run, {absent}; the recorded figures stand in")
     return found, said
 
 
-def _measured(peer: peers.Peer, process: peers.Running, sink: str, folder: Path) -> Flow:
+def _measured(peer: peers.Peer, process: peers.Running, sink: str) -> Flow:
     report.progress(f"{peer.name}: {peer.events:,} notifications")
     load = awaited(launch(Load("intercom", process.port, peer.path, peer.events, 60.0)))
     seconds = until_created(sink, load.accepted(), load)

@@ -108,7 +108,7 @@ def main() -> None:
     given = parser.parse_args()
     with installation() as place, small_server("sink", place.folder) as sink, ExitStack() as stack:
         few, many = (
-            stack.enter_context(history(place, sink, name, rows))
+            stack.enter_context(history(place, sink.url, name, rows))
             for name, rows in (("few", given.few), ("many", given.many))
         )
         report.progress(f"{ROUNDS} batches of {BATCH} events in each, in turn")

@@ -38,11 +38,13 @@ class Installation:
     _stack: ExitStack
     server: "subprocess.Popen[bytes] | psutil.Process | None" = None
     workers: list["subprocess.Popen[bytes] | psutil.Process"] = field(default_factory=list)
+    parent: "subprocess.Popen[bytes] | None" = None
 
-    def serve(self) -> None:
+    def serve(self) -> "subprocess.Popen[bytes]":
         """The server, waited for. Configure the tenant first: it then knows it from the start."""
         self.server = server = self._started("server", "serve", f"--port={self.port}")
         wait_for(f"http://127.0.0.1:{self.port}/healthz", server, self.folder / "server.log")
+        return server
 
     def work(self, number: int = 2) -> None:
         """Workers, waited for until they take jobs."""
@@ -52,10 +54,11 @@ class Installation:
     def up(self, workers: int = 2) -> None:
         """The server and its workers as `gateway up` runs them on one machine."""
         log = self.folder / "up.log"
-        group = self._started("up", "up", f"--port={self.port}", f"--workers={workers}")
+        self.parent = group = self._started("up", "up", f"--port={self.port}", f"--workers={workers}")
         wait_for(f"http://127.0.0.1:{self.port}/healthz", group, log)
         self._await_workers(workers, log)
-        self.server, *self.workers = sorted(psutil.Process(group.pid).children(), key=lambda child: child.pid)
+        self.server, *others = sorted(psutil.Process(group.pid).children(), key=lambda child: child.pid)
+        self.workers += others
 
     def _await_workers(self, number: int, log: Path) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -69,12 +72,15 @@ class Installation:
         return self._stack.enter_context(running(argv, self.folder / f"{name}.log", self.env))
 
     def memory(self) -> dict[str, "Memory"]:
-        """Of the server and workers, each; of PostgreSQL and Valkey, whole."""
-        found = {"server": memory_of([psutil.Process(self.server.pid)])} if self.server else {}
-        for number, worker in enumerate(self.workers, 1):
-            found[f"worker {number}"] = memory_of([psutil.Process(worker.pid)])
+        """Of the gateway's own processes, each; of PostgreSQL and Valkey, whole."""
+        ours = {"server": self.server, "parent": self.parent} | {
+            f"worker {number}": worker for number, worker in enumerate(self.workers, 1)
+        }
+        found = {
+            name: memory_of([psutil.Process(each.pid)]) for name, each in ours.items() if each is not None
+        }
         mine = psutil.Process().children(recursive=True)
-        for name, program in (("PostgreSQL", "postgres"), ("Valkey", "valkey-server")):
+        for name, program in zip(STORES, ("postgres", "valkey-server"), strict=True):
             found[name] = memory_of([process for process in mine if process.name() == program])
         return found
 
@@ -88,6 +94,10 @@ class Memory:
 
     def __add__(self, other: "Memory") -> "Memory":
         return Memory(self.rss + other.rss, self.pss + other.pss)
+
+
+STORES = ("PostgreSQL", "Valkey")
+"""What `memory` shows besides the gateway's own."""
 
 
 def memory_of(processes: list[psutil.Process]) -> Memory:
@@ -145,16 +155,25 @@ def running(
             process.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class SmallServer:
+    """One of `bench.servers`."""
+
+    url: str
+    port: int
+    pid: int
+
+
 @contextmanager
-def small_server(app: str, folder: Path) -> Iterator[str]:
-    """One of `bench.servers`, in a process of its own; gives its base URL."""
+def small_server(app: str, folder: Path) -> Iterator[SmallServer]:
+    """The echo or the sink, in a process of its own."""
     port = free_port()
     log = folder / f"{app}.log"
     argv = [sys.executable, "-m", "bench.servers", app, f"--port={port}", f"--flags={json.dumps(UVICORN)}"]
     with running(argv, log) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(url, process, log)
-        yield url
+        yield SmallServer(url, port, process.pid)
 
 
 def wait_for(
