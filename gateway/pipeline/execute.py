@@ -1,6 +1,7 @@
 """How does a decision become a vendor's answer, once and only once?"""
 
 import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ BATCH = 100
 START_WITHIN = 10.0
 """Seconds after its claim in which an action may be begun; later it is handed back."""
 READS = frozenset({"GET", "HEAD"})
+WORTH_A_THREAD = 0.02
+"""Seconds: where a vendor answers faster, threads cost more than they save, as they only wait for each other."""
 
 
 @dataclass(slots=True)
@@ -131,11 +134,16 @@ def _carry_out(
                 results.append(_perform(runtime, connection, api, row))
         return results
 
-    workers = min(api.rate.concurrency, len(lanes))
-    if workers == 1:
-        return [result for rows in lanes for result in lane(rows)]
-    with ThreadPoolExecutor(workers, thread_name_prefix="execute") as pool:
-        return [result for results in pool.map(lane, lanes) for result in results]
+    results: list[Result] = []
+    quick = True
+    begun = time.monotonic()
+    while lanes and (quick or api.rate.concurrency == 1):
+        results += lane(lanes.pop(0))
+        quick = time.monotonic() - begun < WORTH_A_THREAD * len(results)
+    if lanes:
+        with ThreadPoolExecutor(api.rate.concurrency, thread_name_prefix="execute") as pool:
+            results += [result for found in pool.map(lane, lanes) for result in found]
+    return results
 
 
 def _handed_back(row: Row[Any], now: datetime) -> Result:
