@@ -259,7 +259,7 @@ def _created(db: Database, tenant: str, name: str, results: Sequence[Result]) ->
 def _finished(result: Result) -> dict[str, Any]:
     over = result.state != "pending"
     return {
-        "id_": result.row.id,
+        "id": result.row.id,
         "state": result.state,
         "not_before": result.not_before or result.row.not_before,
         "uncertain": result.uncertain,

@@ -53,7 +53,7 @@ class Ledger:
     _over_budget: set[tuple[str, TicketRef]] = field(default_factory=set)
 
     def decided(self, delivery_id: int, notes: dict[str, Any]) -> None:
-        self._decided.append({"id_": delivery_id, "notes": notes, "decided_at": self.now})
+        self._decided.append({"id": delivery_id, "notes": notes, "decided_at": self.now})
 
     def keep(self, tenant: str, before: Known | None, after: Known) -> None:
         """The ticket as it is known now, and the comments that are new."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, case, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Row, case, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from gateway.model.action import CreateTicket, parse_action
@@ -17,7 +17,8 @@ from gateway.model.expected import planned
 from gateway.model.facts import Past
 from gateway.model.ticket import TicketRef
 
-from .database import storable, to_text
+from .database import storable
+from .rows import packed, put
 from .tables import actions, attempts, incidents
 from .tickets import Key, save_planned
 
@@ -93,7 +94,13 @@ def given_up(db: Connection, keys: Iterable[tuple[str, str, str]]) -> set[tuple[
 def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Into the outbox; what is there already (same id, or same key of a new ticket) stays as it is."""
     if rows:
-        db.execute(upsert(actions).on_conflict_do_nothing(), list(rows))
+        db.execute(_ADD, packed({"error": None, **row} for row in rows))
+
+
+_ADD = put(
+    actions, "id", "tenant", "connection", "event_id", "delivery_id", "rule", "ordinal", "kind", "ticket_id", "key",
+    "body", "reason", "trace_id", "state", "not_before", "error", "created_at", "finished_at",
+).on_conflict_do_nothing()  # fmt: skip
 
 
 def claim(
@@ -170,19 +177,27 @@ def with_others(
 
 
 def finish(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows of id_, state, not_before, uncertain, receipt, error, finished_at, attempts (given back when not sent).
+    """Rows of id, state, not_before, uncertain, receipt, error, finished_at, attempts (given back when not sent).
 
     Only an action that is still executing is changed: a sweep may have reclaimed it meanwhile.
     """
     if rows:
-        db.execute(_FINISH, [_kept(row) | {"receipt": _json(row["receipt"])} for row in rows])
+        db.execute(_FINISH, packed(rows))
 
 
 _FINISH = text("""
-    UPDATE actions SET state = :state, not_before = :not_before, uncertain = :uncertain,
-           receipt = CAST(:receipt AS jsonb), error = :error, finished_at = :finished_at,
-           attempts = attempts - :given_back
-    WHERE id = :id_ AND state = 'executing'
+    WITH sent AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS sent (
+            id uuid, state text, not_before timestamptz, uncertain boolean, receipt jsonb, error text,
+            finished_at timestamptz, given_back smallint)
+    ), held AS MATERIALIZED (
+        SELECT a.id FROM actions a WHERE a.id IN (SELECT id FROM sent) AND a.state = 'executing'
+        ORDER BY a.seq FOR UPDATE  -- as everybody locks them
+    )
+    UPDATE actions a
+    SET state = sent.state, not_before = sent.not_before, uncertain = sent.uncertain, receipt = sent.receipt,
+        error = sent.error, finished_at = sent.finished_at, attempts = a.attempts - sent.given_back
+    FROM sent JOIN held ON held.id = sent.id WHERE a.id = sent.id
 """)
 
 
@@ -203,16 +218,12 @@ def waiting_on(db: Connection, tenant: str, connection: str, ticket_ids: Sequenc
 
 def add_attempts(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     if rows:
-        db.execute(insert(attempts), [_kept(row) for row in rows])
+        db.execute(_ATTEMPTED, packed(rows))
 
 
-def _kept(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its error, which may quote a vendor, as PostgreSQL takes it."""
-    return row | {"error": storable(row["error"]) if row["error"] else None}
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else to_text(value)
+_ATTEMPTED = put(
+    attempts, "tenant", "connection", "action_id", "delivery_id", "started_at", "seconds", "outcome", "error", "calls"
+)  # fmt: skip
 
 
 def end_dependents(db: Connection, tenant: str, planned: TicketRef, error: str, now: datetime) -> None:

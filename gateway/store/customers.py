@@ -6,11 +6,11 @@ from typing import Any
 
 import phonenumbers
 from sqlalchemy import Connection, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
 
 from gateway.model.customer import Customer
 from gateway.model.person import Contact
 
+from .rows import packed, put
 from .tables import customer_keys, customers
 
 REGION = "BR"
@@ -60,13 +60,14 @@ def load(db: Connection, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str]
 
 def save(db: Connection, rows: Sequence[dict[str, Any]], keys: Sequence[dict[str, Any]]) -> None:
     if rows:
-        statement = insert(customers)
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["tenant", "id"],
-                set_={"body": statement.excluded.body, "updated_at": statement.excluded.updated_at},
-            ),
-            list(rows),
-        )
+        db.execute(_SAVE, packed(rows))
     if keys:
-        db.execute(insert(customer_keys).on_conflict_do_nothing(), list(keys))
+        db.execute(_SAVE_KEYS, packed(keys))
+
+
+_new = put(customers, "tenant", "id", "body", "updated_at")
+_SAVE = _new.on_conflict_do_update(
+    index_elements=["tenant", "id"],
+    set_={"body": _new.excluded.body, "updated_at": _new.excluded.updated_at},
+)
+_SAVE_KEYS = put(customer_keys, "tenant", "key", "customer_id").on_conflict_do_nothing()

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, bindparam, select, text, tuple_, update
+from sqlalchemy import Connection, Row, TextClause, select, text, tuple_, update
 
 from .database import storable, to_text
+from .rows import packed, sent
 from .tables import deliveries
 
 Lane = tuple[str, str, str]
@@ -178,17 +179,17 @@ def raise_event(
 
 
 def decided(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows of id_, notes, decided_at."""
+    """Rows of id, notes, decided_at."""
     if rows:
-        d = deliveries.c
-        db.execute(
-            update(deliveries)
-            .where(d.id == bindparam("id_"), d.state == "received")
-            .values(
-                state="decided", error=None, notes=bindparam("notes"), decided_at=bindparam("decided_at")
-            ),
-            list(rows),
-        )
+        db.execute(_DECIDED, packed(rows))
+
+
+_decided = sent(deliveries.c.id, deliveries.c.notes, deliveries.c.decided_at)
+_DECIDED = (
+    update(deliveries)
+    .where(deliveries.c.id == _decided.c.id, deliveries.c.state == "received")
+    .values(state="decided", error=None, notes=_decided.c.notes, decided_at=_decided.c.decided_at)
+)
 
 
 def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]:

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import insert
 
+from .rows import packed, put
 from .tables import events
 
 
@@ -21,11 +21,13 @@ def known(db: Connection, ids: Iterable[UUID]) -> dict[UUID, int]:
 
 def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """A fact that is there already keeps its first telling; a replay only brings the newer answers."""
-    if rows:
-        statement = insert(events)
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["id"], set_={"decisions": statement.excluded.decisions}
-            ),
-            list(rows),
-        )
+    newest = {row["id"]: row for row in rows}
+    if newest:
+        db.execute(_ADD, packed(newest.values()))
+
+
+_new = put(
+    events, "id", "tenant", "connection", "delivery_id", "ticket_id", "kind", "fact", "occurred_at", "recorded_at",
+    "ours", "body", "decisions",
+)  # fmt: skip
+_ADD = _new.on_conflict_do_update(index_elements=["id"], set_={"decisions": _new.excluded.decisions})

@@ -211,6 +211,9 @@ timers = Table(
     Column("state", Text, nullable=False),
     Column("changed_at", Moment, nullable=False),
     Index("ix_timers_due", "at", postgresql_where=text("state = 'waiting'")),
+    Index(
+        "ix_timers_ticket", "tenant", "connection", "ticket_id", postgresql_where=text("state = 'waiting'")
+    ),
 )
 
 # --- the outbox -------------------------------------------------------------------------------------------------

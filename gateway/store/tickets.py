@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, or_, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
 
 from gateway.model.ticket import Comment, Ticket, TicketRef
 
+from .rows import packed, put
 from .tables import comments, links, tickets
 
 Key = tuple[str, TicketRef]
@@ -45,20 +45,14 @@ def load_comments(db: Connection, keys: Iterable[Key]) -> dict[Key, tuple[Commen
 def save(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows of tenant, connection, id, body, complete, updated_at, seen_at; the caller decided what is newest."""
     if rows:
-        statement = insert(tickets)
-        new = statement.excluded
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["tenant", "connection", "id"],
-                set_={
-                    "body": new.body,
-                    "complete": new.complete,
-                    "updated_at": new.updated_at,
-                    "seen_at": new.seen_at,
-                },
-            ),
-            list(rows),
-        )
+        db.execute(_SAVE, packed(rows))
+
+
+_NEW = put(tickets, "tenant", "connection", "id", "body", "complete", "updated_at", "seen_at")
+_SAVE = _NEW.on_conflict_do_update(
+    index_elements=["tenant", "connection", "id"],
+    set_={name: _NEW.excluded[name] for name in ("body", "complete", "updated_at", "seen_at")},
+)
 
 
 def save_planned(db: Connection, found: Iterable[tuple[str, Ticket]], now: datetime) -> None:
@@ -71,19 +65,18 @@ def save_planned(db: Connection, found: Iterable[tuple[str, Ticket]], now: datet
         for tenant, ticket in found
     ]  # fmt: skip
     if rows:
-        db.execute(insert(tickets).on_conflict_do_nothing(), rows)
+        db.execute(_NEW.on_conflict_do_nothing(), packed(rows))
 
 
 def save_comments(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        statement = insert(comments)
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["tenant", "connection", "ticket_id", "id"],
-                set_={"body": statement.excluded.body},
-            ),
-            list(rows),
-        )
+        db.execute(_SAVE_COMMENTS, packed(rows))
+
+
+_said = put(comments, "tenant", "connection", "ticket_id", "id", "body", "created_at")
+_SAVE_COMMENTS = _said.on_conflict_do_update(
+    index_elements=["tenant", "connection", "ticket_id", "id"], set_={"body": _said.excluded.body}
+)
 
 
 def load_links(db: Connection, names: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -102,54 +95,58 @@ def load_links(db: Connection, names: Iterable[tuple[str, str]]) -> list[tuple[s
 
 def save_links(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        db.execute(insert(links).on_conflict_do_nothing(), list(rows))
+        db.execute(_SAVE_LINKS, packed(rows))
+
+
+_SAVE_LINKS = put(links, "tenant", "source", "target", "relation", "made_at").on_conflict_do_nothing()
 
 
 def settle(
     db: Connection, tenant: str, created: Iterable[tuple[TicketRef, TicketRef]], now: datetime
 ) -> None:
     """Planned tickets exist now, as real ones: whatever spoke of the first speaks of the second from here on."""
-    given = [
+    sent = [
         {
-            "tenant": tenant, "connection": planned.connection, "planned": planned.id, "real": real.id,
-            "planned_name": str(planned), "real_name": str(real), "now": now,
+            "connection": planned.connection, "planned": planned.id, "id": real.id, "planned_name": str(planned),
+            "name": str(real),
         }
         for planned, real in created
     ]  # fmt: skip
-    for statement in _SETTLE if given else ():
-        db.execute(statement, given)
+    if sent:
+        db.execute(_SETTLE, {"tenant": tenant, "now": now} | packed(sent))
 
 
-_SETTLE = (
-    text("""
+_SETTLE = text("""
+    WITH sent AS (
+        SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS sent (
+            connection text, planned text, id text, planned_name text, name text)
+    ), plans AS (
+        DELETE FROM tickets t USING sent
+        WHERE t.tenant = :tenant AND t.connection = sent.connection AND t.id = sent.planned
+        RETURNING t.connection, sent.id, t.body, t.updated_at
+    ), real AS (
         INSERT INTO tickets (tenant, connection, id, body, complete, updated_at, seen_at)
-        SELECT tenant, connection, :real, jsonb_set(body, '{ref,id}', to_jsonb(CAST(:real AS text))), false,
-               updated_at, :now
-        FROM tickets WHERE tenant = :tenant AND connection = :connection AND id = :planned
+        SELECT :tenant, connection, id, jsonb_set(body, '{ref,id}', to_jsonb(id)), false, updated_at, :now FROM plans
         ON CONFLICT DO NOTHING
-    """),
-    text("DELETE FROM tickets WHERE tenant = :tenant AND connection = :connection AND id = :planned"),
-    text("""
+    ), sources AS (
+        DELETE FROM links l USING sent WHERE l.tenant = :tenant AND l.source = sent.planned_name RETURNING l.*
+    ), targets AS (
+        DELETE FROM links l USING sent WHERE l.tenant = :tenant AND l.target = sent.planned_name RETURNING l.*
+    ), relinked AS (
         INSERT INTO links (tenant, source, target, relation, made_at)
-        SELECT tenant, CASE WHEN source = :planned_name THEN :real_name ELSE source END,
-               CASE WHEN target = :planned_name THEN :real_name ELSE target END, relation, made_at
-        FROM links WHERE tenant = :tenant AND (source = :planned_name OR target = :planned_name)
+        SELECT :tenant, coalesce(s.name, l.source), coalesce(t.name, l.target), l.relation, l.made_at
+        FROM (SELECT * FROM sources UNION SELECT * FROM targets) AS l
+             LEFT JOIN sent s ON s.planned_name = l.source LEFT JOIN sent t ON t.planned_name = l.target
         ON CONFLICT DO NOTHING
-    """),
-    text("DELETE FROM links WHERE tenant = :tenant AND (source = :planned_name OR target = :planned_name)"),
-    text("""
-        UPDATE actions SET ticket_id = :real, body = jsonb_set(body, '{ticket,id}', to_jsonb(CAST(:real AS text)))
-        WHERE tenant = :tenant AND connection = :connection AND ticket_id = :planned AND kind <> 'create_ticket'
-    """),
-    text("""
-        UPDATE actions SET ticket_id = :real
-        WHERE tenant = :tenant AND connection = :connection AND ticket_id = :planned AND kind = 'create_ticket'
-    """),
-    text("""
-        UPDATE timers SET ticket_id = :real
-        WHERE tenant = :tenant AND connection = :connection AND ticket_id = :planned
-    """),
-)
+    ), told AS (
+        UPDATE actions a SET ticket_id = sent.id, body = CASE WHEN a.kind = 'create_ticket' THEN a.body
+               ELSE jsonb_set(a.body, '{ticket,id}', to_jsonb(sent.id)) END
+        FROM sent WHERE a.tenant = :tenant AND a.connection = sent.connection AND a.ticket_id = sent.planned
+    )
+    UPDATE timers t SET ticket_id = sent.id FROM sent
+    WHERE t.tenant = :tenant AND t.connection = sent.connection AND t.ticket_id = sent.planned
+          AND t.state = 'waiting'
+""")
 
 
 def forget_planned(db: Connection, tenant: str, planned: TicketRef) -> None:

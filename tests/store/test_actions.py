@@ -176,7 +176,7 @@ def test_who_claims_at_once_gets_different_actions(engine):
 
 def finished(id_: UUID, state: str = "done", **other: Any) -> dict[str, Any]:
     return {
-        "id_": id_, "state": state, "not_before": NOW, "uncertain": False, "receipt": None, "error": None,
+        "id": id_, "state": state, "not_before": NOW, "uncertain": False, "receipt": None, "error": None,
         "finished_at": NOW, "given_back": 0, **other,
     }  # fmt: skip
 

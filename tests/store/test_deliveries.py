@@ -219,7 +219,7 @@ def test_a_lane_is_taken_whole_and_oldest_first(db):
 
 def test_what_is_decided_or_parked_is_taken_no_more(db):
     one, two, three = store(db, arrival("a"), arrival("b"), arrival("c", subject=None))
-    deliveries.decided(db, [{"id_": one, "notes": {}, "decided_at": NOW}])
+    deliveries.decided(db, [{"id": one, "notes": {}, "decided_at": NOW}])
     deliveries.park(db, [two, three], "broken\x00", NOW)
     assert deliveries.lanes_of(db, [one, two, three]) == ([], [])
     assert deliveries.take(db, [("acme", "desk", "7")], [three]) == []
@@ -244,7 +244,7 @@ def test_a_loose_delivery_that_another_holds_is_left_to_it(engine):
 
 def test_a_replay_brings_back_what_was_over_and_nothing_else(db):
     one, two, three = store(db, arrival("a"), arrival("b"), arrival("c"))
-    deliveries.decided(db, [{"id_": one, "notes": {"said": "x"}, "decided_at": NOW}])
+    deliveries.decided(db, [{"id": one, "notes": {"said": "x"}, "decided_at": NOW}])
     deliveries.park(db, [two], "broken", NOW)
     later = NOW + timedelta(hours=1)
     assert sorted(deliveries.replay(db, [one, two, three], later)) == [one, two]
@@ -298,7 +298,7 @@ def test_only_what_waited_longer_than_the_grace_is_overdue(db):
 
 def test_what_is_over_or_postponed_is_never_overdue(db):
     over, parked, waiting = store(db, *(arrival(key, received_at=NOW - GRACE * 9) for key in "abc"))
-    deliveries.decided(db, [{"id_": over, "notes": {}, "decided_at": NOW}])
+    deliveries.decided(db, [{"id": over, "notes": {}, "decided_at": NOW}])
     deliveries.park(db, [parked], "x", NOW)
     deliveries.postpone(db, [waiting], NOW + timedelta(minutes=1), None, count=False)
     assert deliveries.overdue(db, NOW + GRACE, GRACE, 100) == []
@@ -316,7 +316,7 @@ def test_two_sweeps_at_once_find_different_rows(engine):
 def test_a_row_changed_meanwhile_is_not_decided_over(db):
     (id_,) = store(db, arrival("k"))
     deliveries.park(db, [id_], "broken", NOW)
-    deliveries.decided(db, [{"id_": id_, "notes": {}, "decided_at": NOW}])
+    deliveries.decided(db, [{"id": id_, "notes": {}, "decided_at": NOW}])
     deliveries.keep_missing(db, [id_])
     db.execute(update(inbox).values(attempts=0))
     assert [(row.state, row.reading) for row in rows(db)] == [("parked", None)]

@@ -75,7 +75,7 @@ def arrival(n: int) -> Arrival:
 
 def finished(id_: UUID) -> dict[str, Any]:
     return {
-        "id_": id_, "state": "done", "not_before": NOW, "uncertain": False, "receipt": None, "error": None,
+        "id": id_, "state": "done", "not_before": NOW, "uncertain": False, "receipt": None, "error": None,
         "finished_at": NOW, "given_back": 0,
     }  # fmt: skip
 
@@ -89,7 +89,7 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "what waits in lanes": lambda db: deliveries.take(db, [("t1", "c1", str(n)) for n in range(50)], [1, 2]),
     "what waits for a reading": lambda db: deliveries.unread(db, "t1", "c1", range(1, 51)),
     "a batch is decided": lambda db: deliveries.decided(
-        db, [{"id_": n, "notes": {}, "decided_at": NOW} for n in range(1, 9)]
+        db, [{"id": n, "notes": {}, "decided_at": NOW} for n in range(1, 9)]
     ),
     "parking": lambda db: deliveries.park(db, [1, 2], "x", NOW),
     "postponing": lambda db: deliveries.postpone(db, [1, 2], NOW, "x", count=True),

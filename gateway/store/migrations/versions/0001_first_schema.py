@@ -241,6 +241,7 @@ CREATE TABLE timers (
 );
 
 CREATE INDEX ix_timers_due ON timers (at) WHERE state = 'waiting';
+CREATE INDEX ix_timers_ticket ON timers (tenant, connection, ticket_id) WHERE state = 'waiting';
 """
 
 
