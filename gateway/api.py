@@ -88,6 +88,7 @@ from gateway.model.facts import Facts, Past, RuleInfo, RuleSettings, Skip, Tenan
 from gateway.model.person import Contact, Person
 from gateway.model.phones import Phone, find_phones
 from gateway.model.record import JSON, Instant
+from gateway.model.reference import Reference
 from gateway.model.scope import Choice, Scope, folded
 from gateway.model.template import Template
 from gateway.model.text import html_to_text, sanitised, text_to_html
@@ -113,7 +114,7 @@ __all__ = [
     "DealLost", "DealUpdated", "DealWon", "Event", "Facts", "FollowUp", "FormRequested", "FormSubmission",
     "FormSubmitted", "GatewayError", "Instant", "Invoice", "LinkTickets", "Notify", "OnboardingFinished",
     "Past", "Payment", "PaymentConfirmed", "PaymentOverdue", "PaymentReversed", "Person", "Phone", "Priority",
-    "RaiseEvent", "RateLimit", "Receipt", "RemoveTags", "RuleInfo", "RuleSettings", "SaveContact",
+    "RaiseEvent", "RateLimit", "Receipt", "Reference", "RemoveTags", "RuleInfo", "RuleSettings", "SaveContact",
     "SaveCustomer", "Scope", "SecretList", "SetFields", "SetPriority", "SetStatus", "Skip", "Snapshot",
     "StartTimer", "Status", "Template", "Tenant", "Ticket", "TicketAction", "TicketAssigned", "TicketCreated",
     "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef", "TicketStatusChanged",

@@ -17,6 +17,7 @@ from gateway.model.errors import ApiError
 from gateway.model.event import Event
 from gateway.model.facts import Facts, Skip
 from gateway.model.record import JSON
+from gateway.model.reference import Reference
 from gateway.model.ticket import Snapshot, TicketRef
 from gateway.model.webhook import Verified, Webhook
 
@@ -79,6 +80,20 @@ def convert_webhook(  # type: ignore[empty-body]
     :param webhook: the raw request; `webhook.body` is empty when only a ticket was collected
     :param collected: what `collect_ticket` gave, if the ticket was collected
     :param before: the ticket as last known, if ever
+    """
+
+
+@hookspec(firstresult=True)
+def find_references(  # type: ignore[empty-body]
+    text: str, connection: Connection[Any]
+) -> list[Reference]:
+    """Name what the links in a text point at, as far as it lies in this connection. Pure, and by parsing:
+    a host that only looks like the vendor's, or an address that would give a credential away, names nothing.
+
+    Asked by `facts.references_in(text)`, of every connection of the tenant whose vendor implements it.
+
+    :param text: plain text, HTML or the vendor's markup, as somebody wrote it
+    :param connection: the account whose addresses count
     """
 
 

@@ -1,6 +1,6 @@
 """What may a rule know when it is asked, and what may it answer?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from .customer import Customer
 from .errors import CollectFirst
 from .person import Contact
 from .record import Instant, Record
+from .reference import Reference
 from .template import render
 from .ticket import Comment, Ticket
 
@@ -46,6 +47,7 @@ class Facts:
     before it acts never acts twice. `before` is what was known before this event. `linked` are the tickets tied
     to this ticket or to the customer. `past` are our own earlier actions on this ticket, oldest first.
     `connections` maps the tenant's connections to their vendors, `mapped_fields` to the custom fields they have.
+    `find_references` is what `references_in` asks.
     """
 
     tenant: Tenant
@@ -64,6 +66,7 @@ class Facts:
     connections: Mapping[str, str] = field(default_factory=dict)
     mapped_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     collectable: bool = True
+    find_references: Callable[[str], Sequence[Reference]] | None = None
 
     def full_ticket(self) -> Ticket:
         """The ticket with every field and all its comments known.
@@ -75,6 +78,12 @@ class Facts:
         if not self.complete and self.collectable and not self.ticket.ref.is_planned:
             raise CollectFirst(self.ticket.ref)
         return self.ticket
+
+    def references_in(self, text: str | None) -> tuple[Reference, ...]:
+        """What the links in `text` point at, in any of the tenant's connections; each once, in order."""
+        if not text or self.find_references is None:
+            return ()
+        return tuple(dict.fromkeys(self.find_references(text)))
 
     def render(self, template: str, *, is_html: bool = False, **context: Any) -> str:
         """Fill a message template from the settings, in the tenant's locale and time zone."""

@@ -29,6 +29,7 @@ from gateway.timelimit import Stuck, thinking
 
 from .convert import convert
 from .ledger import Ledger
+from .references import finder
 from .world import NOTHING, Aside, Known, World, learned
 
 log = structlog.get_logger(__name__)
@@ -340,6 +341,7 @@ class Batch:
             connections=company.vendors,
             mapped_fields=company.mapped_fields,
             collectable=self._collectable(row, connection),
+            find_references=finder(self.runtime.registry, company.connections.values()),
         )
 
     def _collectable(self, row: Row[Any], connection: Any) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from gateway.calendar import Calendar
 from gateway.model.errors import CollectFirst
 from gateway.model.facts import Facts, Tenant
+from gateway.model.reference import Reference
 from gateway.model.ticket import Ticket, TicketRef
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -41,3 +42,23 @@ def test_an_event_about_no_ticket_has_none():
 def test_texts_are_in_the_tenants_own_time():
     noon = facts(calendar=Calendar(timezone="Asia/Tokyo"))
     assert noon.render("{{ now.strftime('%d/%m %H:%M') }} {{ who }}", who="Ana") == "03/03 00:00 Ana"
+
+
+def test_references_are_named_once_in_the_order_of_the_text():
+    def of(id_: str) -> Reference:
+        return Reference(connection="bitrix", kind="deal", id=id_, url=f"https://x.example/{id_}")
+
+    found = facts(find_references=lambda text: [of(word) for word in text.split()])
+    assert [each.id for each in found.references_in("b a b")] == ["b", "a"]
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_an_empty_text_refers_to_nothing_and_nobody_is_asked(text):
+    def never(text: str) -> list[Reference]:
+        raise AssertionError(text)
+
+    assert facts(find_references=never).references_in(text) == ()
+
+
+def test_where_no_vendor_knows_its_links_there_are_no_references():
+    assert facts().references_in("https://x.example/1") == ()
