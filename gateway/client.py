@@ -247,6 +247,7 @@ class ApiClient:
             retry_after=asked,
             uncertain=bool(explained and explained.uncertain)
             or (failure is ApiFailure.UNAVAILABLE and not call.repeatable),
+            existing=explained.existing if explained else None,
         )
 
     def _explained(self, answer: Answer) -> ApiError | None:

@@ -67,7 +67,8 @@ class ApiError(GatewayError):
     """A vendor call that did not succeed.
 
     `retry_after` is in seconds, from the vendor or from our governor. `uncertain` says that the call may
-    have taken effect all the same, so the next attempt must look (`find_effect`) before it writes.
+    have taken effect all the same, so the next attempt must look (`find_effect`) before it writes. `existing`
+    is the id of what is there already, where a duplicate was refused and the vendor names it.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class ApiError(GatewayError):
         status: int | None = None,
         retry_after: float | None = None,
         uncertain: bool = False,
+        existing: str | None = None,
     ) -> None:
         super().__init__(message)
         self.failure = failure
         self.status = status
         self.retry_after = retry_after
         self.uncertain = uncertain
+        self.existing = existing
 
     @property
     def passing(self) -> bool:
