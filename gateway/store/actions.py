@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, case, func, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Integer, Row, bindparam, case, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from gateway.model.action import CreateTicket, parse_action
@@ -18,9 +18,9 @@ from gateway.model.facts import Past
 from gateway.model.ticket import TicketRef
 
 from .database import storable
-from .rows import packed, put
+from .rows import among, one_of, packed, put
 from .tables import actions, attempts, incidents
-from .tickets import Key, save_planned
+from .tickets import Key, of_tickets, save_planned
 
 LIVING = 7_273
 """Class of the advisory locks that workers hold for as long as they live."""
@@ -34,20 +34,21 @@ MAX_PAST = 200
 
 def load_past(db: Connection, keys: Iterable[Key]) -> dict[Key, list[Past]]:
     """Our earlier actions on these tickets, oldest first."""
-    wanted = [(tenant, ref.connection, ref.id) for tenant, ref in keys]
+    wanted = of_tickets(keys)
     if not wanted:
         return {}
-    a = actions.c
-    rank = (
-        func.row_number()
-        .over(partition_by=(a.tenant, a.connection, a.ticket_id), order_by=a.seq.desc())
-        .label("rank")
-    )
-    newest = select(actions, rank).where(tuple_(a.tenant, a.connection, a.ticket_id).in_(wanted)).subquery()
     found: dict[Key, list[Past]] = {}
-    for row in db.execute(select(newest).where(newest.c.rank <= MAX_PAST).order_by(newest.c.seq)):
+    for row in db.execute(_PAST, packed(wanted) | {"most": MAX_PAST}):
         found.setdefault((row.tenant, TicketRef(row.connection, row.ticket_id)), []).append(_past(row))
     return found
+
+
+_found = among(actions, "tenant", "connection", "ticket_id").subquery()
+_rank = func.row_number().over(
+    partition_by=(_found.c.tenant, _found.c.connection, _found.c.ticket_id), order_by=_found.c.seq.desc()
+)
+_newest = select(_found, _rank.label("rank")).subquery()
+_PAST = select(_newest).where(_newest.c.rank <= bindparam("most", type_=Integer)).order_by(_newest.c.seq)
 
 
 def _past(row: Row[Any]) -> Past:
@@ -69,26 +70,25 @@ def created_by_key(
     With `hold` a ticket that is still to come stays so until this transaction ends; or what is decided about it
     meanwhile would come too late for `tickets.settle`, and wait for ever.
     """
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    a = actions.c
-    found = select(a.tenant, a.connection, a.key, a.ticket_id).where(
-        tuple_(a.tenant, a.connection, a.key).in_(wanted)
-    )
-    rows = db.execute(found.order_by(a.seq).with_for_update(read=True) if hold else found)
+    wanted = _keyed(keys)
+    rows = db.execute(_BY_KEY, packed(wanted)).all() if wanted else []
+    if rows and hold:
+        rows = db.execute(_HELD, {"ids": [row.id for row in rows]}).all()
     return {(row.tenant, row.connection, row.key): row.ticket_id for row in rows}
 
 
 def given_up(db: Connection, keys: Iterable[tuple[str, str, str]]) -> set[tuple[str, str, str]]:
     """Of these (tenant, connection, key), those whose ticket will not be created unless somebody retries."""
-    a = actions.c
-    rows = db.execute(
-        select(a.tenant, a.connection, a.key).where(
-            tuple_(a.tenant, a.connection, a.key).in_(list(keys)), a.state.in_(STOPPED)
-        )
-    )
-    return {(row.tenant, row.connection, row.key) for row in rows}
+    rows = db.execute(_BY_KEY, packed(_keyed(keys)))
+    return {(row.tenant, row.connection, row.key) for row in rows if row.state in STOPPED}
+
+
+def _keyed(keys: Iterable[tuple[str, str, str]]) -> list[dict[str, str]]:
+    return [{"tenant": tenant, "connection": name, "key": key} for tenant, name, key in set(keys)]
+
+
+_BY_KEY = among(actions, "tenant", "connection", "key")
+_HELD = select(actions).where(one_of(actions.c.id)).order_by(actions.c.seq).with_for_update(read=True)
 
 
 def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:

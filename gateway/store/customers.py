@@ -5,12 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 import phonenumbers
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection
 
 from gateway.model.customer import Customer
 from gateway.model.person import Contact
 
-from .rows import packed, put
+from .rows import among, packed, put
 from .tables import customer_keys, customers
 
 REGION = "BR"
@@ -40,22 +40,25 @@ def _e164(phone: str) -> str | None:
 
 def find(db: Connection, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """By (tenant, key), the customer's id."""
-    wanted = list(names)
+    wanted = [{"tenant": tenant, "key": key} for tenant, key in set(names)]
     if not wanted:
         return {}
-    k = customer_keys.c
-    rows = db.execute(select(k.tenant, k.key, k.customer_id).where(tuple_(k.tenant, k.key).in_(wanted)))
-    return {(row.tenant, row.key): row.customer_id for row in rows}
+    return {(row.tenant, row.key): row.customer_id for row in db.execute(_FIND, packed(wanted))}
+
+
+_FIND = among(customer_keys, "tenant", "key")
 
 
 def load(db: Connection, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Customer]:
     """By (tenant, id)."""
-    wanted = list(ids)
+    wanted = [{"tenant": tenant, "id": id_} for tenant, id_ in set(ids)]
     if not wanted:
         return {}
-    c = customers.c
-    rows = db.execute(select(c.tenant, c.id, c.body).where(tuple_(c.tenant, c.id).in_(wanted)))
+    rows = db.execute(_LOAD, packed(wanted))
     return {(row.tenant, row.id): Customer.model_validate(row.body) for row in rows}
+
+
+_LOAD = among(customers, "tenant", "id")
 
 
 def save(db: Connection, rows: Sequence[dict[str, Any]], keys: Sequence[dict[str, Any]]) -> None:

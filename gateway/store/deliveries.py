@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, select, text, tuple_, update
+from sqlalchemy import Connection, Row, TextClause, select, text, update
 
 from .database import storable, to_text
-from .rows import packed, sent
+from .rows import among, one_of, packed, sent
 from .tables import deliveries
 
 Lane = tuple[str, str, str]
@@ -194,29 +194,39 @@ _DECIDED = (
 
 def lanes_of(db: Connection, ids: Iterable[int]) -> tuple[list[Lane], list[int]]:
     """The lanes of the deliveries that still wait, and the ids of those that belong to no ticket."""
-    waiting = select(
-        deliveries.c.id, deliveries.c.tenant, deliveries.c.connection, deliveries.c.subject
-    ).where(deliveries.c.id.in_(list(ids)), deliveries.c.state == "received")
-    rows = db.execute(waiting).all()
+    rows = db.execute(_WAITING, {"ids": list(ids)}).all()
     return (
         sorted({(row.tenant, row.connection, row.subject) for row in rows if row.subject is not None}),
         [row.id for row in rows if row.subject is None],
     )
 
 
+_WAITING = select(deliveries.c.id, deliveries.c.tenant, deliveries.c.connection, deliveries.c.subject).where(
+    one_of(deliveries.c.id), deliveries.c.state == "received"
+)
+
+
 def take(db: Connection, lanes: Sequence[Lane], loose: Sequence[int]) -> list[Row[Any]]:
     """All that waits in these lanes (the caller holds their locks) and the loose ones, oldest first."""
-    d = deliveries.c
     rows: list[Any] = []
     if lanes:
-        in_lanes = select(deliveries).where(
-            d.state == "received", tuple_(d.tenant, d.connection, d.subject).in_(list(lanes))
-        )
-        rows += db.execute(in_lanes.order_by(d.id).limit(MAX_LANE)).all()
+        names = ("tenant", "connection", "subject")
+        rows += db.execute(
+            _IN_LANES, packed(dict(zip(names, lane, strict=True)) for lane in set(lanes))
+        ).all()
     if loose:
-        alone = select(deliveries).where(d.id.in_(list(loose)), d.state == "received").order_by(d.id)
-        rows += db.execute(alone.with_for_update(skip_locked=True)).all()
+        rows += db.execute(_LOOSE, {"ids": list(loose)}).all()
     return rows
+
+
+_waiting = among(deliveries, "tenant", "connection", "subject", state="received")
+_IN_LANES = _waiting.order_by(_waiting.selected_columns.id).limit(MAX_LANE)
+_LOOSE = (
+    select(deliveries)
+    .where(one_of(deliveries.c.id), deliveries.c.state == "received")
+    .order_by(deliveries.c.id)
+    .with_for_update(skip_locked=True)
+)
 
 
 def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> dict[str, list[Any]]:

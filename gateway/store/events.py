@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from .rows import packed, put
+from .rows import one_of, packed, put
 from .tables import events
 
 
@@ -15,8 +15,10 @@ def known(db: Connection, ids: Iterable[UUID]) -> dict[UUID, int]:
     wanted = list(ids)
     if not wanted:
         return {}
-    rows = db.execute(select(events.c.id, events.c.delivery_id).where(events.c.id.in_(wanted)))
-    return {row.id: row.delivery_id for row in rows}
+    return {row.id: row.delivery_id for row in db.execute(_KNOWN, {"ids": wanted})}
+
+
+_KNOWN = select(events.c.id, events.c.delivery_id).where(one_of(events.c.id))
 
 
 def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:

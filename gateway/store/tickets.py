@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, or_, select, text, tuple_
+from sqlalchemy import Connection, Row, and_, delete, text, union
 
 from gateway.model.ticket import Comment, Ticket, TicketRef
 
-from .rows import packed, put
+from .rows import among, packed, put
 from .tables import comments, links, tickets
 
 Key = tuple[str, TicketRef]
@@ -16,30 +16,37 @@ Key = tuple[str, TicketRef]
 
 
 def load(db: Connection, keys: Iterable[Key]) -> dict[Key, Row[Any]]:
-    wanted = [(tenant, ref.connection, ref.id) for tenant, ref in keys]
+    wanted = [{"tenant": tenant, "connection": ref.connection, "id": ref.id} for tenant, ref in set(keys)]
     if not wanted:
         return {}
-    t = tickets.c
-    rows = db.execute(select(tickets).where(tuple_(t.tenant, t.connection, t.id).in_(wanted)))
+    rows = db.execute(_LOAD, packed(wanted))
     return {(row.tenant, TicketRef(row.connection, row.id)): row for row in rows}
+
+
+_LOAD = among(tickets, "tenant", "connection", "id")
 
 
 def load_comments(db: Connection, keys: Iterable[Key]) -> dict[Key, tuple[Comment, ...]]:
     """Oldest first."""
-    wanted = [(tenant, ref.connection, ref.id) for tenant, ref in keys]
+    wanted = of_tickets(keys)
     if not wanted:
         return {}
-    c = comments.c
     found: dict[Key, list[Comment]] = {}
-    rows = db.execute(
-        select(c.tenant, c.connection, c.ticket_id, c.body)
-        .where(tuple_(c.tenant, c.connection, c.ticket_id).in_(wanted))
-        .order_by(c.created_at.nulls_first(), c.id)
-    )
-    for row in rows:
+    for row in db.execute(_LOAD_COMMENTS, packed(wanted)):
         key = (row.tenant, TicketRef(row.connection, row.ticket_id))
         found.setdefault(key, []).append(Comment.model_validate(row.body))
     return {key: tuple(values) for key, values in found.items()}
+
+
+def of_tickets(keys: Iterable[Key]) -> list[dict[str, str]]:
+    """The keys of what belongs to these tickets."""
+    return [
+        {"tenant": tenant, "connection": ref.connection, "ticket_id": ref.id} for tenant, ref in set(keys)
+    ]
+
+
+_said = among(comments, "tenant", "connection", "ticket_id")
+_LOAD_COMMENTS = _said.order_by(_said.selected_columns.created_at.nulls_first(), _said.selected_columns.id)
 
 
 def save(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -73,24 +80,21 @@ def save_comments(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         db.execute(_SAVE_COMMENTS, packed(rows))
 
 
-_said = put(comments, "tenant", "connection", "ticket_id", "id", "body", "created_at")
-_SAVE_COMMENTS = _said.on_conflict_do_update(
-    index_elements=["tenant", "connection", "ticket_id", "id"], set_={"body": _said.excluded.body}
+_fresh = put(comments, "tenant", "connection", "ticket_id", "id", "body", "created_at")
+_SAVE_COMMENTS = _fresh.on_conflict_do_update(
+    index_elements=["tenant", "connection", "ticket_id", "id"], set_={"body": _fresh.excluded.body}
 )
 
 
 def load_links(db: Connection, names: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
     """(tenant, source, target) of every link that touches one of these (tenant, name)."""
-    wanted = list(names)
+    wanted = [{"tenant": tenant, "source": name, "target": name} for tenant, name in set(names)]
     if not wanted:
         return []
-    li = links.c
-    rows = db.execute(
-        select(li.tenant, li.source, li.target).where(
-            or_(tuple_(li.tenant, li.source).in_(wanted), tuple_(li.tenant, li.target).in_(wanted))
-        )
-    )
-    return [(row.tenant, row.source, row.target) for row in rows]
+    return [(row.tenant, row.source, row.target) for row in db.execute(_LOAD_LINKS, packed(wanted))]
+
+
+_LOAD_LINKS = union(among(links, "tenant", "source"), among(links, "tenant", "target"))
 
 
 def save_links(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
