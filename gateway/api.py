@@ -90,7 +90,7 @@ from gateway.model.phones import Phone, find_phones
 from gateway.model.record import JSON, Instant
 from gateway.model.reference import Reference
 from gateway.model.scope import Choice, Scope, folded
-from gateway.model.template import Template
+from gateway.model.template import Template, render
 from gateway.model.text import html_to_text, sanitised, text_to_html
 from gateway.model.ticket import (
     Attachment,
@@ -120,6 +120,6 @@ __all__ = [
     "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef", "TicketStatusChanged",
     "TicketTagged", "TicketUpdated", "TimerFired", "UnreadableWebhook", "Unrecognized", "Usage",
     "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "changes", "check_key",
-    "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event", "same", "sanitised",
+    "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event", "render", "same", "sanitised",
     "text_to_html",
 ]  # fmt: skip

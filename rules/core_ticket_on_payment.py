@@ -243,7 +243,7 @@ def _opened(payment: Payment, facts: Facts) -> Answers:
     action = CreateTicket(
         connection=settings.connection,
         # The customer's id, not the payment's: two providers may count their payments alike.
-        key=f"core:{customer.id}" + ("" if settings.first_payment_only else f":{payment.id}"),
+        key=f"core:{customer.id}" + ("" if settings.first_payment_only else f":{_full_id(payment)}"),
         subject=" ".join(_text("subject", payment, facts).split())[:SUBJECT_LENGTH],
         description=_text("description", payment, facts),
         contact=None if customer.name == customer.id else customer.as_contact(),
@@ -285,7 +285,12 @@ def _core_tickets(facts: Facts) -> list[Ticket]:
 
 def _reversal(payment: Payment) -> str:
     """The name that is tied to a payment once we know that it was taken back."""
-    return f"reversal:{payment.id}"
+    return f"reversal:{_full_id(payment)}"
+
+
+def _full_id(payment: Payment) -> str:
+    """The payment's id, with its connection where that is known."""
+    return str(payment).removeprefix("payment:")
 
 
 def _named(facts: Facts) -> Customer:

@@ -29,6 +29,10 @@ class ConnectionSettings(BaseModel):
     )
     custom_fields: dict[str, Any] = Field({}, description="our name of a field -> the vendor's")
 
+    def accepted_status(self) -> int:
+        """What an accepted webhook is answered with: some vendors take only 200 for a success."""
+        return 202
+
     def own_ids(self) -> frozenset[str]:
         """The vendor's ids of the user we act as, so that our own echoes are recognised."""
         return frozenset()

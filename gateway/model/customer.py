@@ -10,10 +10,12 @@ class Payment(Record):
     """Money that came, or did not. `amount_minor` is in the currency's smallest unit (centavos).
 
     `id` is the same however many notices speak of this payment. `reference` is the key that the company
-    itself gave to the provider (a deal, an order).
+    itself gave to the provider (a deal, an order). `connection` is stamped by the core: two providers may count
+    their payments alike.
     """
 
     id: str
+    connection: str = ""
     amount_minor: int | None = None
     currency: str = "BRL"
     status: str | None = None
@@ -26,7 +28,7 @@ class Payment(Record):
     url: str | None = None
 
     def __str__(self) -> str:
-        return f"payment:{self.id}"
+        return f"payment:{self.connection}/{self.id}" if self.connection else f"payment:{self.id}"
 
 
 class Invoice(Record):

@@ -1,5 +1,6 @@
 """How does a text from an admin's settings become a message, without being able to do harm?"""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
 
 MAX_LENGTH = 20_000
+Finalize = Callable[[Any], Any]
 PADDING = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
 """Methods of texts, and filters, that make as much out of nothing as they are told to."""
 
@@ -54,8 +56,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return tree
 
 
-def _environment(is_html: bool) -> _Sandbox:
-    environment = _Sandbox(autoescape=is_html, undefined=StrictUndefined, trim_blocks=True)
+@lru_cache(maxsize=16)
+def _environment(is_html: bool, finalize: Finalize | None = None) -> _Sandbox:
+    environment = _Sandbox(autoescape=is_html, undefined=StrictUndefined, trim_blocks=True, finalize=finalize)
     environment.filters["money"] = _money
     for name in (*PADDING, "batch", "indent", "random", "slice", "wordwrap"):
         environment.filters.pop(name, None)
@@ -64,20 +67,20 @@ def _environment(is_html: bool) -> _Sandbox:
     return environment
 
 
-_ENVIRONMENTS = {False: _environment(False), True: _environment(True)}
-
-
 @lru_cache(maxsize=1024)
-def _compiled(template: str, is_html: bool) -> Any:
+def _compiled(template: str, is_html: bool, finalize: Finalize | None = None) -> Any:
     try:
-        return _ENVIRONMENTS[is_html].from_string(template)
+        return _environment(is_html, finalize).from_string(template)
     except (RecursionError, SyntaxError, ValueError):  # Python's own limits, on what Jinja made of it
         raise TemplateError("too large, or nested too deeply") from None
 
 
-def render(template: str, *, is_html: bool = False, **context: Any) -> str:
-    """Fill `template`. Raises jinja2.TemplateError for an unknown name or a forbidden operation."""
-    text: str = _compiled(template, is_html).render(context)
+def render(template: str, *, is_html: bool = False, finalize: Finalize | None = None, **context: Any) -> str:
+    """Fill `template`. Raises jinja2.TemplateError for an unknown name or a forbidden operation.
+
+    :param finalize: what is done to every value that is put in, such as quoting it for a URL's path
+    """
+    text: str = _compiled(template, is_html, finalize).render(context)
     return text[:MAX_LENGTH]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from gateway.model.connection import Connection
 from gateway.model.errors import GatewayError, UnreadableWebhook
-from gateway.model.event import Event, parse_event
+from gateway.model.event import Event, PaymentEvent, parse_event
 from gateway.model.ticket import Snapshot
 from gateway.model.webhook import Webhook
 from gateway.registry import Registry
@@ -35,12 +35,18 @@ def convert(
             )  # fmt: skip
         if events is None:
             raise UnreadableWebhook(f"{connection.vendor} does not convert webhooks")
-        stamp = {"tenant": row.tenant, "connection": row.connection}
-        return [event.model_copy(update=stamp) for event in events]
+        return [_stamped(event, row) for event in events]
     except GatewayError:
         raise
     except (Exception, Stuck) as error:
         raise UnreadableWebhook(f"{connection.vendor} could not convert this: {error!r}") from error
+
+
+def _stamped(event: Event, row: Row[Any]) -> Event:
+    stamp: dict[str, Any] = {"tenant": row.tenant, "connection": row.connection}
+    if isinstance(event, PaymentEvent):
+        stamp["payment"] = event.payment.model_copy(update={"connection": row.connection})
+    return event.model_copy(update=stamp)
 
 
 def _own(row: Row[Any]) -> Event:

@@ -101,7 +101,7 @@ class Hooks:
             metrics.count("duplicates")
             return await _answer(send, 200, {"delivery": stored.id, "duplicate": True})
         metrics.count("received")
-        return await _answer(send, 202, {"delivery": stored.id})
+        return await _answer(send, connection.settings.accepted_status(), {"delivery": stored.id})
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         """The whole body, counted as it comes: a chunked one does not say its size beforehand."""

@@ -61,6 +61,7 @@ ID_LENGTH = 200
 NOT_MAPPED = frozenset({
     "kind", "id", "tenant", "connection", "ours", "occurred_at", "complete",
     "ticket.ref.connection",  # a sender tells of its own tickets only
+    "payment.connection",
     "customer.id",  # ours; customers are found by document, e-mail or phone
 })  # fmt: skip
 """Filled by the mapping itself or by the core, so they are no targets of `fields`."""
@@ -188,7 +189,11 @@ def leaves(event: type[Event]) -> Mapping[str, Any]:
 @lru_cache(maxsize=64)
 def _ticket_refs(kind: str) -> tuple[str, ...]:
     paths = (path for path, _ in _leaves(EVENTS[kind], ""))
-    return tuple(path.removesuffix(".connection") for path in paths if path.endswith(".connection"))
+    return tuple(
+        path.removesuffix(".connection")
+        for path in paths
+        if path.endswith(".connection") and path != "payment.connection"
+    )
 
 
 def _leaves(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:

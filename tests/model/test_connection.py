@@ -51,3 +51,4 @@ def test_a_customer_is_filed_at_a_desk_as_the_same_person():
     customer = Customer(id="c", name="Padaria", email="a@x.example", phones=("1",), document="2", plan="Pro")
     assert customer.as_contact() == Contact(name="Padaria", email="a@x.example", phones=("1",), document="2")
     assert (str(customer), str(Payment(id="p"))) == ("customer:c", "payment:p")
+    assert str(Payment(id="p", connection="asaas")) == "payment:asaas/p"

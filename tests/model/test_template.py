@@ -35,6 +35,14 @@ def test_it_says_what_the_facts_say(template, said):
     assert render(template, customer=CUSTOMER) == said
 
 
+def test_what_is_put_in_may_be_changed_on_the_way_but_not_the_text_around_it():
+    def loud(value: object) -> str:
+        return "" if value is None else str(value).upper()
+
+    assert render("/a/{{ word }}/{{ none }}", finalize=loud, word="b", none=None) == "/a/B/"
+    assert render("/a/{{ word }}", word="b") == "/a/b"
+
+
 @pytest.mark.parametrize(
     ("minor", "shown"),
     [

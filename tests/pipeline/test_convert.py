@@ -8,6 +8,8 @@ import pytest
 from tests_town import NOW, Settings, town
 
 from gateway.api import (
+    Payment,
+    PaymentConfirmed,
     Snapshot,
     Ticket,
     TicketCreated,
@@ -15,6 +17,7 @@ from gateway.api import (
     TimerFired,
     UnreadableWebhook,
     hookimpl,
+    parse_event,
 )
 from gateway.model.connection import Connection
 from gateway.model.errors import GatewayError
@@ -40,6 +43,15 @@ def test_events_are_stamped_with_where_they_came_from():
     forged = CREATED.model_copy(update={"tenant": "other", "connection": "other"})
     (event,) = told(row({"events": [forged.to_json()]}))
     assert (event.tenant, event.connection, event.id) == ("acme", "desk", "created:7")
+
+
+def test_a_payment_is_that_of_its_connection_as_two_providers_may_count_alike():
+    paid = PaymentConfirmed(
+        id="paid:7", occurred_at=NOW, payment=Payment(id="7", amount_minor=1, connection="other")
+    )
+    (event,) = told(row({"events": [paid.to_json()]}))
+    assert (str(event.payment), event.payment.amount_minor) == ("payment:desk/7", 1)
+    assert parse_event(event.to_json()) == event
 
 
 def test_a_converter_gets_the_webhook_as_it_came_the_reading_and_what_was_known():

@@ -558,7 +558,7 @@ def test_a_later_link_to_a_planned_ticket_is_a_link_to_the_real_one(gateway: Run
         ticket_store.settle(db, "acme", [(create.ticket, TicketRef("desk", "99"))], NOW)
     run(gateway, arrive(gateway, payment("p2"), connection="pay"))
     assert sorted((row.source, row.target) for row in rows(gateway, links)) == [
-        ("ticket:desk:99", "payment:p1"), ("ticket:desk:99", "payment:p2"),
+        ("ticket:desk:99", "payment:pay/p1"), ("ticket:desk:99", "payment:pay/p2"),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from sqlalchemy import func, select
-from tests_town import NOW, rows, settle_in, town
+from tests_town import NOW, Settings, rows, settle_in, town
 
 from gateway.api import hookimpl
 from gateway.runtime import Runtime
@@ -42,6 +42,13 @@ def test_an_authentic_webhook_is_a_row_before_it_is_acknowledged(hooks, gateway)
     assert row.body == BODY
     assert row.received_at == NOW
     assert row.headers["x-gateway-key"] == "[redacted]"
+
+
+def test_a_vendor_that_takes_only_200_for_a_success_gets_it(hooks, gateway, monkeypatch):
+    monkeypatch.setattr(Settings, "accepted_status", lambda _: 200)
+    answer = hooks.post("/hooks/acme/desk", content=BODY, headers=KEY)
+    (row,) = rows(gateway, deliveries)
+    assert (answer.status_code, answer.json()) == (200, {"delivery": row.id})
 
 
 def test_the_same_delivery_again_is_a_duplicate(hooks, gateway):
