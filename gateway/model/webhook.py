@@ -25,9 +25,11 @@ class Verified:
     `delivery_id` is the vendor's name for this delivery, the same on every retry (None = the vendor has none:
     every request counts). `sent_at` is the vendor's own time, if it says. `subject` is the id of the ticket
     it is about, so that its events keep their order. `thin` = it only hints: collect the ticket first.
+    `kept` is stored instead of the body, where a vendor writes its token into that.
     """
 
     delivery_id: str | None = None
     sent_at: datetime | None = None
     subject: str | None = None
     thin: bool = False
+    kept: bytes | None = None

@@ -56,7 +56,7 @@ def admit(registry: Registry, webhook: Webhook, connection: Connection[Any]) -> 
         thin=proof.thin,
         query={name: HIDDEN if is_sensitive(name) else value for name, value in webhook.query.items()},
         headers={name: HIDDEN if is_sensitive(name) else value for name, value in webhook.headers.items()},
-        body=webhook.body,
+        body=webhook.body if proof.kept is None else proof.kept,
         trace_id=trace_id,
     )
 

@@ -68,6 +68,11 @@ def test_secrets_are_in_no_row(gateway):
     assert found.query == {"key": HIDDEN, "a": "b"}
 
 
+def test_a_vendor_that_writes_its_token_into_the_body_says_what_is_kept_of_it(gateway):
+    vendor = town(verify_webhook=hookimpl(lambda: Verified(kept=b"token=[redacted]")))
+    assert admitted(gateway, webhook({"token": "secret"}), vendor).body == b"token=[redacted]"
+
+
 def test_where_the_vendor_names_no_delivery_every_request_counts(gateway):
     one, two = (admitted(gateway, webhook({})) for _ in range(2))
     assert one.dedup_key != two.dedup_key
