@@ -1,5 +1,6 @@
 """The verbs that run something: up, serve, worker, migrate."""
 
+import gc
 import signal
 import sys
 from functools import partial
@@ -70,13 +71,22 @@ def _serve(chosen: Settings, stores: embedded.Stores, host: str, port: int) -> N
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with runtime_on(chosen, stores) as started:
         _check(stores)
+        _rarely_collect_garbage()
         uvicorn.run(App(started), host=host, port=port, **UVICORN)
 
 
 def _work(chosen: Settings, stores: embedded.Stores) -> None:
     with runtime_on(chosen, stores) as started:
         _check(stores)
+        _rarely_collect_garbage()
         jobs.work(started)
+
+
+def _rarely_collect_garbage() -> None:
+    """Nearly all that a webhook leaves behind is freed by counting; looking for the rest costs 5 % of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @app.command()

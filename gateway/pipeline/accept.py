@@ -70,41 +70,50 @@ class Inbox:
 
     def __init__(self, db: Engine, on_stored: Callable[[list[Stored]], None], *, writers: int = 1) -> None:
         self._on_stored = on_stored
-        self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[Stored]]] = asyncio.Queue(QUEUE)
+        self._queue: deque[tuple[Arrival, asyncio.Future[Stored]]] = deque()
+        self._some = asyncio.Event()
         self._waiting: deque[tuple[float, asyncio.Future[Stored]]] = deque()
         self._connections = [InboxConnection(db) for _ in range(writers)]
-        self._tasks = [asyncio.create_task(self._write(connection)) for connection in self._connections]
-        self._tasks.append(asyncio.create_task(self._expire()))
+        self._closing = False
+        self._writers = [asyncio.create_task(self._write(connection)) for connection in self._connections]
+        self._expiring = asyncio.create_task(self._expire())
 
     async def put(self, arrival: Arrival) -> Stored:
         """Returns once the row is committed. Raises StoreBusy when that cannot be had in time."""
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait((arrival, stored))
-        except asyncio.QueueFull:
-            raise StoreBusy("too many webhooks are waiting to be stored") from None
+        if len(self._queue) >= QUEUE:
+            raise StoreBusy("too many webhooks are waiting to be stored")
+        self._queue.append((arrival, stored))
+        self._some.set()
         self._waiting.append((asyncio.get_running_loop().time() + PATIENCE, stored))
         return await stored
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
-        await self._queue.join()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
+        self._some.set()
+        await asyncio.gather(*self._writers, return_exceptions=True)
+        self._expiring.cancel()
+        await asyncio.gather(self._expiring, return_exceptions=True)
         for connection in self._connections:
             await connection.close()
 
     async def _write(self, connection: InboxConnection) -> None:
-        while True:
-            group = [await self._queue.get()]
-            size = len(group[0][0].body)
-            while len(group) < BATCH and size < BATCH_BYTES and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-                size += len(group[-1][0].body)
-            await self._store(connection, [item for item in group if not item[1].done()])
-            for _ in group:
-                self._queue.task_done()
+        while self._queue or not self._closing:
+            await self._some.wait()
+            await self._store(connection, self._next_group())
+
+    def _next_group(self) -> list[tuple[Arrival, asyncio.Future[Stored]]]:
+        group: list[tuple[Arrival, asyncio.Future[Stored]]] = []
+        size = 0
+        while self._queue and len(group) < BATCH and size < BATCH_BYTES:
+            arrival, stored = self._queue.popleft()
+            if not stored.done():
+                group.append((arrival, stored))
+                size += len(arrival.body)
+        if not self._queue and not self._closing:
+            self._some.clear()
+        return group
 
     async def _expire(self) -> None:
         """Refuse what waits too long. One look at all of it: a timer for each webhook costs as much as its proof."""

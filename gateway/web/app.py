@@ -21,7 +21,7 @@ from .metrics import exposition
 log = structlog.get_logger(__name__)
 
 MAX_HINTS = 20_000
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.05
 """For so long webhooks gather, so that under load a job is a whole batch and not a handful."""
 
 
@@ -81,8 +81,10 @@ class App:
         inbox = Inbox(self.runtime.db, hints.add)
         directory = Directory(self.runtime)
         await directory.refresh()
-        background = [asyncio.create_task(directory.watch()), asyncio.create_task(self._count())]
         self.hooks = Hooks(self.runtime, inbox, directory)
+        background = [
+            asyncio.create_task(each) for each in (directory.watch(), self.hooks.watch(), self._count())
+        ]
         yield
         for task in background:
             task.cancel()

@@ -5,6 +5,7 @@ Plain ASGI: this is the one path where every microsecond is paid by every webhoo
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -48,6 +49,18 @@ class Hooks:
         self._inbox = inbox
         self._directory = directory
         self._max_body = runtime.settings.max_body
+        self._reading: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+
+    async def watch(self) -> None:
+        """Give up bodies that come too slowly. One look at all of them: a timer for each costs as much as its proof."""
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            for task, since in tuple(self._reading.items()):
+                if now - since > BODY_PATIENCE:
+                    self._late.add(task)
+                    task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant, _, name = scope["path"][len(PREFIX) :].strip("/").partition("/")
@@ -104,7 +117,24 @@ class Hooks:
         return await _answer(send, connection.settings.accepted_status(), {"delivery": stored.id})
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        """The whole body, counted as it comes: a chunked one does not say its size beforehand."""
+        """The whole body, within BODY_PATIENCE seconds."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("webhooks are read in a task")
+        self._reading[task] = time.monotonic()
+        try:
+            return await self._read(headers, receive)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise Gone from None
+        finally:
+            self._late.discard(task)
+            del self._reading[task]
+
+    async def _read(self, headers: dict[str, str], receive: Receive) -> bytes:
+        """Counted as it comes: a chunked body does not say its size beforehand."""
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._max_body:
             raise TooLarge
@@ -126,11 +156,7 @@ class Hooks:
 
 
 async def _next(receive: Receive) -> MutableMapping[str, Any]:
-    try:
-        async with asyncio.timeout(BODY_PATIENCE):
-            message = await receive()
-    except TimeoutError:
-        raise Gone from None
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
     return message

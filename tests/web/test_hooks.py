@@ -189,3 +189,13 @@ def test_health_and_metrics_tell_the_truth(hooks):
     assert 'gateway_refused_total{reason="proof"} 1.0' in text
     assert "gateway_received_total 1.0" in text
     assert 'gateway_rows{state="decide",what="deliveries"} 1.0' in text
+
+
+def test_a_body_that_trickles_in_is_given_up_and_nothing_is_stored(hooks, gateway, monkeypatch):
+    monkeypatch.setattr("gateway.web.hooks.BODY_PATIENCE", 0.2)
+    address = urlsplit(str(hooks.base_url))
+    with socket.create_connection((address.hostname, address.port), timeout=10) as slow:
+        slow.sendall(b"POST /hooks/acme/desk HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+    assert stored(gateway) == 0
+    assert hooks.post("/hooks/acme/desk", content=BODY, headers=KEY).status_code == 202
