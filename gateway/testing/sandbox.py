@@ -21,7 +21,7 @@ KEPT_CALLS = 20_000
 
 class Misbehaviour(BaseModel):
     """What goes wrong, how often and where. `times` = the next n matching calls; `share` = that share of all
-    matching calls for ever; neither = every matching call. `path` is a prefix.
+    matching calls for ever; neither = every matching call. `path` is a prefix. `skip` = so many go well first.
 
     `status` answers without acting; `slow` acts and answers `seconds` later; `drop` acts and then breaks the
     connection before the answer is complete.
@@ -33,6 +33,7 @@ class Misbehaviour(BaseModel):
     status: int = Field(503, ge=100, le=599)
     retry_after: float | str | None = None
     seconds: float = Field(1.0, ge=0)
+    skip: int = Field(0, ge=0)
     times: int | None = Field(None, ge=0)
     share: float | None = Field(None, ge=0, le=1)
     seed: int = 1
@@ -108,6 +109,9 @@ class MisbehavingApp:
     def _fault_for(self, scope: Scope) -> Misbehaviour | None:
         for fault, chance in self._faults:
             if fault.method not in (None, scope["method"]) or not scope["path"].startswith(fault.path):
+                continue
+            if fault.skip:
+                fault.skip -= 1
                 continue
             if fault.times is not None:
                 if fault.times == 0:

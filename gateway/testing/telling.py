@@ -1,0 +1,119 @@
+"""Does what a desk tells, in any order, late, twice or not at all, end in what is so at the desk?"""
+
+import time
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from gateway.clock import utc_now
+from gateway.model.ticket import TicketRef
+
+from .acting import DeskTests
+from .conversion import HASH_SEEDS, ConversionTests, bent_of, retold
+from .desk import Desk
+
+ORDERS = 24
+A_WHILE = timedelta(minutes=5)
+COMPARED = (
+    "status",
+    "remote_status",
+    "priority",
+    "tags",
+    "assignee",
+    "team",
+    "subject",
+    "deleted",
+    "merged_into",
+)
+
+
+class TellingTests(DeskTests, ConversionTests):
+    """The sandbox's own webhooks."""
+
+    def story(self, desk: Desk, pause: float = 0.0) -> TicketRef:
+        """A person opens a ticket and changes it twice, each time a moment later."""
+        ref = desk.opens()
+        for change in self.changes:
+            time.sleep(pause)
+            desk.changes(ref, change)
+        return ref
+
+    def test_webhooks_in_any_order_end_in_the_newer_state(self, desk: Desk) -> None:
+        assert len(self.changes) == 2, "give two `changes` of the same things"
+        ref = self.story(desk, self.resolution)
+        told = desk.heard()
+        truth = desk.read(ref).ticket
+        changed = False
+        for order in _orders(told):
+            desk.known.clear()
+            desk.take_in(list(order))
+            ticket = desk.known[ref].ticket
+            for field in ticket.model_fields_set & set(COMPARED):
+                assert _value(ticket, field) == _value(truth, field), field
+            changed = changed or bool(ticket.model_fields_set & {"status", "priority", "tags"})
+        assert changed, "the webhooks of `changes` tell nothing that could be out of order"
+
+    def test_a_webhook_told_twice_tells_nothing_new(self, desk: Desk) -> None:
+        self.story(desk)
+        webhooks = desk.heard()
+        assert webhooks, "the sandbox sent no webhook"
+        first = {event.id for event in desk.take_in(webhooks)}
+        assert first
+        assert {event.id for event in desk.take_in(webhooks)} <= first
+
+    def test_every_webhook_of_the_desk_is_proven_and_of_its_own(self, desk: Desk) -> None:
+        self.story(desk)
+        proofs = [self.verified(webhook) for webhook in desk.heard()]
+        assert all(proofs)
+        named = [proof.delivery_id for proof in proofs if proof is not None and proof.delivery_id is not None]
+        assert len(named) == len(set(named)) == (0 if "replayed" in self.unsupported else len(proofs))
+
+    def test_a_collected_ticket_is_told_the_same_way_each_time(self, desk: Desk) -> None:
+        ref = self.story(desk)
+        webhooks = desk.heard()
+        collected = desk.collected(ref)
+        inputs: list[tuple[Any, Any, Any]] = [(webhook, collected, None) for webhook in webhooks]
+        inputs += [(webhook, collected, desk.read(ref).snapshot) for webhook in webhooks]
+        here = [[event.to_json() for event in self.converted(*told)] for told in inputs]
+        assert here == [[event.to_json() for event in self.converted(*told)] for told in inputs]
+        for seed in HASH_SEEDS:
+            assert retold(self.vendor, self.account, inputs, seed) == here
+
+    def test_a_changed_ticket_is_listed(self, desk: Desk) -> None:
+        """So it is found although its webhook never came."""
+        if "list_changed" in self.unsupported:
+            assert not self.registry.implements(self.name, "list_changed")
+            return
+        ref = self.story(desk)
+        listed = list(desk.ask("list_changed", since=utc_now() - A_WHILE, api=desk.api()))
+        assert ref in listed
+        assert len(listed) == len(set(listed))
+
+    def test_a_collected_ticket_of_another_shape_is_unreadable_at_worst(self, desk: Desk) -> None:
+        ref = self.story(desk)
+        (*_, webhook) = desk.heard()
+        collected = desk.collected(ref)
+
+        @settings(
+            max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        @given(bent_of(collected))
+        def holds(bent: Any) -> None:
+            self.told(webhook, bent)
+
+        holds()
+
+
+def _orders(told: list[Any]) -> list[tuple[Any, ...]]:
+    """All of them where they are few, else as they came, backwards, and turned round by each number of places."""
+    if len(told) <= 4:
+        return list(permutations(told))
+    turned = [(*told[number:], *told[:number]) for number in range(min(len(told), ORDERS))]
+    return [*turned, tuple(reversed(told))]
+
+
+def _value(ticket: Any, field: str) -> Any:
+    value = getattr(ticket, field)
+    return value.id if field == "assignee" and value is not None else value
