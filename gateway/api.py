@@ -89,8 +89,9 @@ from gateway.model.person import Contact, Person
 from gateway.model.phones import Phone, find_phones
 from gateway.model.record import JSON, Instant
 from gateway.model.reference import Reference
+from gateway.model.said import by_agent
 from gateway.model.scope import Choice, Scope, folded
-from gateway.model.template import Template, render
+from gateway.model.template import Template, check_template, render
 from gateway.model.text import html_to_text, sanitised, text_to_html
 from gateway.model.ticket import (
     Attachment,
@@ -103,6 +104,7 @@ from gateway.model.ticket import (
     TicketRef,
 )
 from gateway.model.webhook import Verified, Webhook
+from gateway.model.wording import Wording
 from gateway.proof import check_key, fresh, same
 
 __all__ = [
@@ -119,7 +121,7 @@ __all__ = [
     "StartTimer", "Status", "Template", "Tenant", "Ticket", "TicketAction", "TicketAssigned", "TicketCreated",
     "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef", "TicketStatusChanged",
     "TicketTagged", "TicketUpdated", "TimerFired", "UnreadableWebhook", "Unrecognized", "Usage",
-    "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "changes", "check_key",
-    "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event", "render", "same", "sanitised",
-    "text_to_html",
+    "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "Wording", "by_agent", "changes",
+    "check_key", "check_template", "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event",
+    "render", "same", "sanitised", "text_to_html",
 ]  # fmt: skip

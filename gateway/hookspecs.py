@@ -97,6 +97,19 @@ def find_references(  # type: ignore[empty-body]
     """
 
 
+@hookspec(firstresult=True)
+def spell_tag(tag: str, connection: Connection[Any]) -> str:  # type: ignore[empty-body]
+    """Say how this vendor keeps a tag that a rule calls so: what it lower-cases, replaces, leaves out, cuts off.
+
+    Pure, and stable: a tag spelled twice is spelled as it was once. Asked before an action is stored, and by
+    `facts.tagged(ticket, tag)`, so that a rule knows its own tag again when the ticket is read back. A vendor that
+    keeps tags as they are typed leaves it out.
+
+    :param tag: the tag as the settings of a rule have it
+    :param connection: the account where it will be set
+    """
+
+
 # --- a vendor: actions out --------------------------------------------------------------------------------------
 
 

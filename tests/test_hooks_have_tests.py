@@ -15,7 +15,7 @@ TESTS = [path for path in Path(__file__).parent.rglob("*.py") if path != Path(__
 def test_the_hooks_of_the_design_are_all_there() -> None:
     assert HOOKS == [
         "collect_ticket", "connect_api", "convert_webhook", "execute_action", "explain_error", "find_effect",
-        "find_references", "list_changed", "on_event", "vendor_info", "verify_webhook",
+        "find_references", "list_changed", "on_event", "spell_tag", "vendor_info", "verify_webhook",
     ]  # fmt: skip
 
 

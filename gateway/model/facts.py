@@ -12,11 +12,14 @@ from gateway.calendar import Calendar
 from .action import Action
 from .customer import Customer
 from .errors import CollectFirst
+from .event import Event
 from .person import Contact
 from .record import Instant, Record
 from .reference import Reference
+from .said import said
+from .scope import folded
 from .template import render
-from .ticket import Comment, Ticket
+from .ticket import Comment, Ticket, TicketRef
 
 
 class Tenant(Record):
@@ -47,7 +50,8 @@ class Facts:
     before it acts never acts twice. `before` is what was known before this event. `linked` are the tickets tied
     to this ticket or to the customer. `past` are our own earlier actions on this ticket, oldest first.
     `connections` maps the tenant's connections to their vendors, `mapped_fields` to the custom fields they have.
-    `find_references` is what `references_in` asks.
+    `find_references` is what `references_in` asks, `spell_tag` what `tagged` asks. `linked_comments` and
+    `linked_past` are to the linked tickets what `comments` and `past` are to this one.
     """
 
     tenant: Tenant
@@ -67,6 +71,9 @@ class Facts:
     mapped_fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     collectable: bool = True
     find_references: Callable[[str], Sequence[Reference]] | None = None
+    spell_tag: Callable[[str, str], str] | None = None
+    linked_comments: Mapping[TicketRef, tuple[Comment, ...]] = field(default_factory=dict)
+    linked_past: Mapping[TicketRef, tuple[Past, ...]] = field(default_factory=dict)
 
     def full_ticket(self) -> Ticket:
         """The ticket with every field and all its comments known.
@@ -84,6 +91,19 @@ class Facts:
         if not text or self.find_references is None:
             return ()
         return tuple(dict.fromkeys(self.find_references(text)))
+
+    def spelled(self, connection: str, tag: str) -> str:
+        """The tag as it is kept at this connection's desk."""
+        return self.spell_tag(connection, tag) if self.spell_tag else tag
+
+    def tagged(self, ticket: Ticket, tag: str) -> str | None:
+        """The tag as the ticket has it, if it has it: as its desk spells it, compared without accents and case."""
+        wanted = folded(self.spelled(ticket.ref.connection, tag))
+        return next((worn for worn in sorted(ticket.tags) if folded(worn) == wanted), None)
+
+    def said(self, event: Event | None = None) -> tuple[Comment, ...]:
+        """What people wrote on the ticket, in order, with the comment of `event`; not what we wrote ourselves."""
+        return said(self.comments, self.past, event)
 
     def render(self, template: str, *, is_html: bool = False, **context: Any) -> str:
         """Fill a message template from the settings, in the tenant's locale and time zone."""

@@ -30,6 +30,7 @@ from gateway.timelimit import Stuck, thinking
 from .convert import convert
 from .ledger import Ledger
 from .references import finder
+from .tags import Spell, spelled, speller
 from .world import NOTHING, Aside, Known, World, learned
 
 log = structlog.get_logger(__name__)
@@ -147,6 +148,7 @@ class Batch:
         self.ledger = Ledger(self.now, runtime.settings.action_budget)
         self.outcome = Outcome()
         self._held: set[Lane] = set()
+        self._spellers: dict[str, Spell] = {}
 
     def run(self, rows: Sequence[Row[Any]]) -> Outcome:
         self.world.need_tickets(
@@ -309,7 +311,8 @@ class Batch:
             if ours and not self.runtime.registry.rule_info(rule).hears_ours:
                 continue
             given = {"event": event, "facts": replace(facts, settings=company.rules[rule].settings)}
-            decisions.append(asked(rule, on_event, {name: given[name] for name in names}))
+            decision = asked(rule, on_event, {name: given[name] for name in names})
+            decisions.append(spelled(decision, self._speller(company)))
         for decision in decisions:
             for action in decision.actions:
                 self.world.foresee(event.tenant, decision.rule, action, self.now)
@@ -342,6 +345,18 @@ class Batch:
             mapped_fields=company.mapped_fields,
             collectable=self._collectable(row, connection),
             find_references=finder(self.runtime.registry, company.connections.values()),
+            spell_tag=self._speller(company),
+            linked_comments={
+                other.ref: self.world.tickets[event.tenant, other.ref].comments for other in linked
+            },
+            linked_past={
+                other.ref: tuple(self.world.past.get((event.tenant, other.ref), ())) for other in linked
+            },
+        )
+
+    def _speller(self, company: Company) -> Spell:
+        return self._spellers.setdefault(
+            company.tenant.id, speller(self.runtime.registry, company.connections)
         )
 
     def _collectable(self, row: Row[Any], connection: Any) -> bool:

@@ -93,6 +93,11 @@ def convert_webhook(
 
 
 @hookimpl
+def spell_tag(tag: str) -> str:
+    return execute.normal_tag(tag)
+
+
+@hookimpl
 def connect_api(connection: Connection[Settings]) -> ApiSettings:
     settings = connection.settings
     headers = {"Accept": "application/json"}  # 415 has been seen without it

@@ -1,6 +1,7 @@
 """What does the sandbox's Zendesk remember, and which webhooks does a change of it cause?"""
 
 import itertools
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -421,5 +422,6 @@ def _group(group_id: int, name: str) -> dict[str, Any]:
 
 
 def _tags(given: Iterable[str] | None) -> list[str]:
-    """A space ends a tag, and capitals are lost."""
-    return [part for tag in given or () for part in tag.lower().split()]
+    """A space ends a tag; capitals are lost, and signs but for a few."""
+    kept = (re.sub(r"[^\w/:-]", "", part) for tag in given or () for part in tag.lower().split())
+    return [tag for tag in kept if tag]

@@ -55,11 +55,15 @@ FAILURES = {
 }  # fmt: skip
 
 _SPACES = re.compile(r"\s+")
+_NOT_IN_TAGS = re.compile(r"[^\w/:-]")
 
 
 def normal_tag(tag: str) -> str:
-    """The tag as Zendesk keeps it: it lower-cases, and a space would make two tags of one."""
-    return _SPACES.sub("_", tag.strip()).lower()
+    """The tag as Zendesk keeps it: lower case; a space would make two tags of one; signs as `#` disappear.
+
+    https://support.zendesk.com/hc/en-us/articles/4408888486170-About-tags
+    """
+    return _NOT_IN_TAGS.sub("", _SPACES.sub("_", tag.strip()).lower())
 
 
 def perform(action: Action, api: ApiClient) -> Receipt | None:
