@@ -1,6 +1,8 @@
 """A decision becomes a vendor's answer, once and only once."""
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from secrets import token_urlsafe
 from typing import Any
@@ -26,7 +28,7 @@ from gateway.api import (
     TicketRef,
     hookimpl,
 )
-from gateway.pipeline.execute import execute
+from gateway.pipeline.execute import WORTH_A_THREAD, execute
 from gateway.runtime import Runtime
 from gateway.store import actions as outbox
 from gateway.store.tables import actions, attempts, links, tickets
@@ -376,20 +378,62 @@ def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_o
     assert (comment.ticket_id, comment.body["ticket"]["id"]) == ("99", "99")
 
 
-def test_tickets_are_worked_on_side_by_side_as_far_as_the_vendor_allows(
-    gateway, vendor, decided, monkeypatch
-):
-    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
-    ids = decided(*(AddTags(ticket=TicketRef("desk", str(n)), tags=("x",), reason="r") for n in range(3)))
-    together = threading.Barrier(3)
+class Watched(list[Any]):
+    """Notes in which thread, and beside how many others, each action is carried out; waits as told."""
 
-    class Meeting(list[Any]):
-        def append(self, action: Any) -> None:
-            together.wait(5)
+    def __init__(self, wait: Callable[[int], object]) -> None:
+        super().__init__()
+        self.wait = wait
+        self.threads: list[str] = []
+        self.beside: list[int] = []
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    def append(self, action: Any) -> None:
+        with self._lock:
+            self._busy += 1
+            self.beside.append(self._busy)
+            self.threads.append(threading.current_thread().name)
+            number = len(self.threads)
+        self.wait(number)
+        with self._lock:
+            self._busy -= 1
             super().append(action)
 
-    vendor.done = Meeting()
-    assert send(gateway, ids).states == {"done": 3}
+
+def of_tickets(number: int) -> list[AddTags]:
+    return [AddTags(ticket=TicketRef("desk", str(n)), tags=("x",), reason="r") for n in range(number)]
+
+
+def test_tickets_of_a_quick_vendor_are_worked_on_one_at_a_time_without_threads(
+    gateway, vendor, decided, monkeypatch
+):
+    monkeypatch.setattr("gateway.pipeline.execute.WORTH_A_THREAD", 60)  # on a busy machine nobody is quick
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
+    vendor.done = watched = Watched(wait=lambda number: None)
+    assert send(gateway, decided(*of_tickets(5))).states == {"done": 5}
+    assert watched.beside == [1] * 5
+    assert set(watched.threads) == {threading.current_thread().name}
+
+
+def test_tickets_of_a_slow_vendor_are_worked_on_side_by_side_as_far_as_it_allows(gateway, vendor, decided):
+    together = threading.Barrier(3)
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
+    vendor.done = watched = Watched(
+        wait=lambda number: time.sleep(2 * WORTH_A_THREAD) if number == 1 else together.wait(5)
+    )
+    assert send(gateway, decided(*of_tickets(7))).states == {"done": 7}
+    assert watched.beside[0] == 1, "only its first answer shows that it is slow"
+    assert max(watched.beside) == 3
+    assert watched.threads[0] == threading.current_thread().name
+    assert threading.current_thread().name not in watched.threads[1:]
+
+
+def test_a_slow_vendor_that_allows_one_call_at_a_time_gets_one(gateway, vendor, decided):
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=1)
+    vendor.done = watched = Watched(wait=lambda number: time.sleep(2 * WORTH_A_THREAD))
+    assert send(gateway, decided(*of_tickets(3))).states == {"done": 3}
+    assert watched.beside == [1] * 3
 
 
 def test_what_goes_to_a_vendor_that_only_sends_is_unsupported(gateway, vendor, decided):
