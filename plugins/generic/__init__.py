@@ -1,107 +1,83 @@
-"""Generic: which hooks answer for any sender of signed JSON (Standard Webhooks), by the tenant's own mapping?
+"""Generic: which hooks answer for a system that has no plugin of its own, by what an admin says of it?
 
-Setup for the tenant's admin is in README.md (README.pt-BR.md) beside this file. Nothing goes out.
+Setup for the tenant's admin is in README.md (README.pt-BR.md) beside this file.
 """
 
-import json
+from collections.abc import Iterable
 from dataclasses import replace
-
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from datetime import datetime
 
 from gateway.api import (
     JSON,
+    Action,
+    ApiClient,
+    ApiSettings,
     Connection,
-    ConnectionSettings,
     Event,
-    SecretList,
-    UnreadableWebhook,
+    Receipt,
+    Snapshot,
+    TicketRef,
     VendorInfo,
     Verified,
     Webhook,
+    WebhookRejected,
     hookimpl,
 )
 
-from . import accept, convert
-from .expression import Expression
-from .mapping import EVENTS, EventMapping, events_in
-
-
-class Settings(ConnectionSettings):
-    """`sample` is a document of the sender (with invented people) that must map to an event when it is saved.
-
-    `expect` says what some of that event's fields must be, by dotted name: `payment.amount_minor: 99000`.
-    """
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    secret: SecretList = Field(description="`whsec_...`, shared with the sender; two while it rotates")
-    events: tuple[EventMapping, ...] = Field(
-        min_length=1, description="tried in order; the first that fits wins"
-    )
-    all: bool = Field(False, description="every mapping that fits gives an event, not only the first")
-    subject: Expression | None = Field(
-        None, description="where the ticket's id is, if mappings tell of tickets"
-    )
-    sample: JSON = None
-    expect: dict[str, JSON] = Field(default_factory=dict)
-
-    @field_validator("secret")
-    @classmethod
-    def _check_secret(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return tuple(accept.check_secret(secret) for secret in secrets)
-
-    @model_validator(mode="after")
-    def _check_mapping(self) -> "Settings":
-        if self.subject is None and any(EVENTS[mapping.event].about_ticket for mapping in self.events):
-            raise ValueError("ticket events keep their order by `subject`: say where the ticket's id is")
-        if self.sample is None:
-            if self.expect:
-                raise ValueError("`expect` needs a `sample`")
-            return self
-        events = _mapped_sample(self)
-        if not events:
-            raise ValueError("sample: no `when` holds for it, so it gives no event")
-        told = events[0].model_dump(mode="json")
-        for path, expected in self.expect.items():
-            if (actual := _at(told, path)) != expected:
-                raise ValueError(f"expect: {path} is {json.dumps(actual)}, not {json.dumps(expected)}")
-        return self
+from . import accept, convert, execute
+from .settings import Settings
 
 
 @hookimpl
 def vendor_info() -> VendorInfo:
     return VendorInfo(
-        label="Generic (Standard Webhooks)", settings=Settings, docs="https://www.standardwebhooks.com/"
+        label="Generic (signed webhooks, templated requests)",
+        settings=Settings,
+        docs="https://www.standardwebhooks.com/",
     )
 
 
 @hookimpl
 def verify_webhook(webhook: Webhook, connection: Connection[Settings]) -> Verified:
-    proof = accept.verify(webhook, connection.settings.secret)
-    return replace(proof, subject=convert.subject(webhook.body, connection.settings.subject))
+    settings = connection.settings
+    if settings.secret is None:
+        raise WebhookRejected("this connection takes no webhooks: its settings have no secret")
+    proof = accept.prove(webhook, settings.inbound.proof, settings.secret)
+    subject, named, hint = convert.told(webhook, settings.inbound)
+    thin = hint and settings.reads_back
+    same_words = (
+        None if thin and proof.sent_at is None else proof.delivery_id
+    )  # a hint told again is another one
+    return replace(proof, subject=subject, delivery_id=named or same_words, thin=thin)
 
 
 @hookimpl
-def convert_webhook(webhook: Webhook, connection: Connection[Settings]) -> list[Event]:
-    settings = connection.settings
-    return convert.events(webhook, settings.events, every=settings.all, connection=connection.name)
+def collect_ticket(ref: TicketRef, api: ApiClient) -> JSON:
+    return execute.collect(ref, api)
 
 
-def _mapped_sample(settings: Settings) -> list[Event]:
-    """What the mappings make of the sample, which may be JSON text or an object. Raises ValueError."""
-    try:
-        text = settings.sample if isinstance(settings.sample, str) else json.dumps(settings.sample)
-        document = convert.read(text.encode())
-        return events_in(
-            document, settings.events, every=settings.all, told_at=accept.EPOCH, connection="sample"
-        )
-    except (TypeError, RecursionError):
-        raise ValueError("sample: not JSON; in YAML, dates need quotes") from None
-    except (UnreadableWebhook, UnicodeError) as error:
-        raise ValueError(f"sample: {error}") from None
+@hookimpl
+def convert_webhook(
+    webhook: Webhook, collected: JSON | None, before: Snapshot | None, connection: Connection[Settings]
+) -> list[Event]:
+    return convert.events(webhook, collected, before, connection.settings.inbound, connection.name)
 
 
-def _at(told: JSON, path: str) -> JSON:
-    for name in path.split("."):
-        told = told.get(name) if isinstance(told, dict) else None
-    return told
+@hookimpl
+def connect_api(connection: Connection[Settings]) -> ApiSettings | None:
+    return execute.connect(connection)
+
+
+@hookimpl
+def execute_action(action: Action, api: ApiClient) -> Receipt | None:
+    return execute.perform(action, api)
+
+
+@hookimpl
+def find_effect(action: Action, api: ApiClient) -> Receipt | None:
+    return execute.find_effect(action, api)
+
+
+@hookimpl
+def list_changed(since: datetime, api: ApiClient) -> Iterable[TicketRef]:
+    return execute.changed(since, api)

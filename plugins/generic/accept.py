@@ -1,4 +1,4 @@
-"""Is it them? Standard Webhooks, as Svix and many others sign.
+"""Is it them? By whichever proof the connection asks for; Standard Webhooks, as Svix and many others sign, is here.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -15,6 +15,9 @@ from pydantic import SecretStr
 
 from gateway.api import Verified, Webhook, WebhookRejected, fresh, same
 
+from .proof import Basic, Hmac, Key, Proof, StandardWebhooks, key_bytes
+from .signature import verify_basic, verify_hmac, verify_key
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAMILIES = ("webhook-", "svix-")
 """The standard's names for the headers, and those of Svix, whose algorithm it is."""
@@ -30,6 +33,19 @@ class Message(NamedTuple):
     id: str
     sent_at: datetime
     signatures: tuple[str, ...]
+
+
+def prove(webhook: Webhook, proof: Proof, secrets: tuple[SecretStr, ...]) -> Verified:
+    """Raises WebhookRejected."""
+    match proof:
+        case StandardWebhooks():
+            return verify(webhook, secrets)
+        case Hmac():
+            return verify_hmac(webhook, proof, secrets)
+        case Basic():
+            return verify_basic(webhook, proof, secrets)
+        case Key():
+            return verify_key(webhook, proof, secrets)
 
 
 def verify(webhook: Webhook, secrets: tuple[SecretStr, ...]) -> Verified:
@@ -70,6 +86,17 @@ def read_headers(headers: Mapping[str, str]) -> Message:
 def sign(delivery_id: str, sent_at: datetime, body: str, secret: str) -> str:
     """What the sender puts in the signature header: `v1,` and base64 (the sandbox uses it too)."""
     return standardwebhooks.Webhook(secret).sign(delivery_id, sent_at, body)
+
+
+def check_secrets(proof: Proof, secrets: tuple[SecretStr, ...]) -> None:
+    """Refuse secrets with which this proof can never be right. Raises ValueError without telling them."""
+    for secret in secrets:
+        if isinstance(proof, StandardWebhooks):
+            check_secret(secret)
+        elif isinstance(proof, Hmac):
+            key_bytes(secret.get_secret_value(), proof.secret_encoding)
+        if not secret.get_secret_value():
+            raise ValueError("secret: is empty")
 
 
 def check_secret(secret: SecretStr) -> SecretStr:

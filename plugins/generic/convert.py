@@ -5,13 +5,17 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.api import JSON, Event, UnreadableWebhook, Unrecognized, Webhook, WebhookRejected
+from gateway.api import JSON, Event, Snapshot, UnreadableWebhook, Unrecognized, Webhook, WebhookRejected
 
 from .accept import read_headers
-from .expression import search
-from .mapping import EventMapping, events_in
+from .expression import holds, search
+from .form import read_form
+from .mapping import GATEWAY, events_in
+
+if TYPE_CHECKING:
+    from .settings import Inbound
 
 MAX_DEPTH = 64
 KIND_LENGTH = 100
@@ -19,12 +23,17 @@ KIND_KEYS = ("type", "event")
 
 
 def events(
-    webhook: Webhook, mappings: tuple[EventMapping, ...], *, every: bool, connection: str
+    webhook: Webhook, collected: JSON | None, before: Snapshot | None, inbound: "Inbound", connection: str
 ) -> list[Event]:
-    """What the mappings make of the body; one `unrecognized` where none fits. Raises UnreadableWebhook."""
-    document = read(webhook.body)
+    """What the mappings make of the body and of what was read back; one `unrecognized` where none fits.
+
+    Raises UnreadableWebhook.
+    """
+    document = document_of(webhook, collected, inbound.body)
     told_at = sent_at(webhook)
-    return events_in(document, mappings, every=every, told_at=told_at, connection=connection) or [
+    return events_in(
+        document, inbound.events, every=inbound.all, told_at=told_at, connection=connection, before=before
+    ) or [
         Unrecognized(
             id=f"unrecognized:{_name(webhook)}",
             occurred_at=told_at,
@@ -33,25 +42,51 @@ def events(
     ]
 
 
-def read(body: bytes) -> dict[str, JSON]:
-    """The JSON object in `body`, free of what cannot be stored or searched. Raises UnreadableWebhook."""
+def document_of(webhook: Webhook, collected: JSON | None, encoding: str) -> dict[str, JSON]:
+    """What expressions look at: the body's fields, and under `gateway` what came beside them.
+
+    A body is empty where only a ticket was read back. Raises UnreadableWebhook.
+    """
+    body = {} if collected is not None and not webhook.body else read(webhook.body, encoding)
+    beside = {"collected": collected, "headers": dict(webhook.headers), "query": dict(webhook.query)}
+    return {**body, GATEWAY: beside}
+
+
+def read(body: bytes, encoding: str = "json") -> dict[str, JSON]:
+    """The object in `body`, free of what cannot be stored or searched. Raises UnreadableWebhook."""
     try:
-        document = json.loads(body.decode(), parse_constant=_refuse)
+        document = (
+            read_form(body) if encoding == "form" else json.loads(body.decode(), parse_constant=_refuse)
+        )
         checked = _checked(document, 0)
     except (ValueError, RecursionError) as error:
-        raise UnreadableWebhook(f"the body is not usable JSON: {error}") from None
+        kind = "form fields" if encoding == "form" else "JSON"
+        raise UnreadableWebhook(f"the body is not usable {kind}: {error}") from None
     if not isinstance(checked, dict):
         raise UnreadableWebhook("the body is JSON, but not an object")
     return checked
 
 
-def subject(body: bytes, expression: str | None) -> str | None:
-    """The id of the ticket that the body is about, if it says; a body that cannot be read is parked later."""
-    if expression is None:
-        return None
+def told(webhook: Webhook, inbound: "Inbound") -> tuple[str | None, str | None, bool]:
+    """The ticket that the body is about, its own name for this delivery, and whether it only hints.
+
+    A body that cannot be read is parked later.
+    """
+    hint = inbound.collect.hint if inbound.collect else False
+    if inbound.subject is None and inbound.delivery is None and not isinstance(hint, str):
+        return None, None, hint
     try:
-        found = search(expression, read(body))
-    except (UnreadableWebhook, ValueError):
+        document = document_of(webhook, None, inbound.body)
+    except UnreadableWebhook:
+        return None, None, False
+    only_hints = holds(hint, document) if isinstance(hint, str) else hint
+    return _text_at(inbound.subject, document), _text_at(inbound.delivery, document), only_hints
+
+
+def _text_at(expression: str | None, document: JSON) -> str | None:
+    try:
+        found = search(expression, document) if expression is not None else None
+    except ValueError:
         return None
     return (
         str(found) if isinstance(found, str | int) and not isinstance(found, bool) and found != "" else None

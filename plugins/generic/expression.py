@@ -3,6 +3,7 @@
 https://jmespath.org/specification.html
 """
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,24 @@ class Functions(functions.Functions):
             raise ValueError("to_utc() needs an ISO time or Unix seconds") from None
         local = told if told.tzinfo else told.replace(tzinfo=_zone(zone))
         return local.astimezone(UTC).isoformat()
+
+    @functions.signature({"types": ["string", "number", "boolean", "null"]}, {"types": ["object"]})
+    def _func_lookup(self, word: JSON, table: dict[str, JSON]) -> JSON:
+        """What `table` has for `word`: ``lookup(state, `{"done": "resolved"}`)``; None where it has nothing."""
+        return table.get(json.dumps(word) if isinstance(word, bool) else str(word))
+
+    @functions.signature({"types": ["array", "null"]})
+    def _func_object(self, pairs: list[JSON] | None) -> dict[str, JSON]:
+        """An object of `[name, value]` pairs; the last of the same name stays, pairs without a name do not."""
+        if any(not isinstance(pair, list) or len(pair) != 2 for pair in pairs or ()):
+            raise ValueError("object() needs [name, value] pairs")
+        named = {_name(name): value for name, value in pairs or ()}
+        return {name: value for name, value in named.items() if name}
+
+    @functions.signature({"types": ["object", "null"]}, {"types": ["object", "null"]})
+    def _func_renamed(self, told: dict[str, JSON] | None, names: dict[str, JSON] | None) -> dict[str, JSON]:
+        """The same object with its names looked up in another one; a name that is not there stays."""
+        return {_name((names or {}).get(name)) or name: value for name, value in (told or {}).items()}
 
 
 _OPTIONS = jmespath.Options(custom_functions=Functions())
@@ -137,6 +156,10 @@ def _decimal_text(amount: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     raise ValueError("to_minor() needs an amount like 1530.75 or 1.530,75")
+
+
+def _name(value: JSON) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _in_seconds(number: float) -> float:

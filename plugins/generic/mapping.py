@@ -29,9 +29,11 @@ from gateway.api import (
     PaymentConfirmed,
     PaymentOverdue,
     PaymentReversed,
+    Snapshot,
     TicketAssigned,
     TicketCreated,
     TicketDeleted,
+    TicketEvent,
     TicketMerged,
     TicketRef,
     TicketStatusChanged,
@@ -39,6 +41,7 @@ from gateway.api import (
     TicketUpdated,
     UnreadableWebhook,
     UsageReported,
+    changes,
     parse_event,
 )
 
@@ -56,6 +59,14 @@ EVENTS: dict[str, type[Event]] = {
 }  # fmt: skip
 """What a sender may tell. Timers are ours alone: a foreign `timer.fired` would speak for our own rules."""
 
+SNAPSHOT = "ticket.snapshot"
+"""Not an event but a whole ticket as it is now: the events are what changed since it was last seen."""
+
+KINDS: dict[str, type[Event]] = {**EVENTS, SNAPSHOT: TicketUpdated}
+
+GATEWAY = "gateway"
+"""Where expressions find what came beside the body: `gateway.collected`, `.headers`, `.query`."""
+
 ID_LENGTH = 200
 
 NOT_MAPPED = frozenset({
@@ -68,8 +79,8 @@ NOT_MAPPED = frozenset({
 
 
 def _known_event(kind: str) -> str:
-    if kind not in EVENTS:
-        raise ValueError(f"unknown event {kind!r}; allowed: {', '.join(sorted(EVENTS))}")
+    if kind not in KINDS:
+        raise ValueError(f"unknown event {kind!r}; allowed: {', '.join(sorted(KINDS))}")
     return kind
 
 
@@ -79,20 +90,22 @@ class EventMapping(BaseModel):
     `id` names the fact, so that a fact told twice is one event: use the payment's id, not the message's.
     `fields` maps dotted canonical names (`payment.amount_minor`) to expressions; what is missing or empty in
     the JSON stays unknown. `occurred_at` gives ISO text with an offset, or Unix time; where there is none,
-    the message's own time is taken.
+    the message's own time is taken. A `ticket.snapshot` needs no `id`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     when: Expression
     event: Annotated[str, AfterValidator(_known_event)]
-    id: Expression
+    id: Expression | None = None
     occurred_at: Expression | None = None
     fields: dict[str, Expression] = {}
 
     @model_validator(mode="after")
     def _check_fields(self) -> "EventMapping":
-        kind, allowed = EVENTS[self.event], leaves(EVENTS[self.event])
+        if self.id is None and self.event != SNAPSHOT:
+            raise ValueError(f"{self.event} needs an `id` that names the fact")
+        kind, allowed = KINDS[self.event], leaves(KINDS[self.event])
         for path in self.fields:
             parent, _, name = path.rpartition(".")
             named_freely = f"{parent}.*" in allowed and name not in {"", "*"}
@@ -108,26 +121,37 @@ class EventMapping(BaseModel):
 
 
 def events_in(
-    document: JSON, mappings: Iterable[EventMapping], *, every: bool, told_at: datetime, connection: str
-) -> list[Event]:
+    document: JSON, mappings: Iterable[EventMapping], *, every: bool, told_at: datetime, connection: str,
+    before: Snapshot | None = None,
+) -> list[Event]:  # fmt: skip
     """The events that `document` stands for: of the first mapping that fits, or of `every` one that does.
 
-    `told_at` is the message's own time. Raises UnreadableWebhook naming the field that the JSON does not fill
-    as it should.
+    `told_at` is the message's own time, `before` the ticket as it was last known. Raises UnreadableWebhook naming
+    the field that the JSON does not fill as it should.
     """
     fitting = [mapping for mapping in mappings if holds(mapping.when, document)]
-    return [_event(document, mapping, told_at, connection) for mapping in fitting[: None if every else 1]]
+    found: list[Event] = []
+    for mapping in fitting[: None if every else 1]:
+        event = _event(document, mapping, told_at, connection)
+        if mapping.event == SNAPSHOT and isinstance(event, TicketEvent):
+            after = Snapshot(ticket=event.ticket, comments=event.comments)
+            found += changes(before, after, seen_at=told_at, actor=event.actor)
+        else:
+            found.append(event)
+    return found
 
 
 def _event(document: JSON, mapping: EventMapping, told_at: datetime, connection: str) -> Event:
-    fact = _found(document, mapping.event, "id", mapping.id)
-    if isinstance(fact, bool) or not isinstance(fact, str | int) or not 0 < len(str(fact)) <= ID_LENGTH:
-        raise UnreadableWebhook(f"{mapping.event}: id ({mapping.id}): no text or whole number there")
-    data: dict[str, Any] = {"kind": mapping.event, "id": f"{mapping.event}:{fact}", "occurred_at": told_at}
+    kind = KINDS[mapping.event]
+    data: dict[str, Any] = {
+        "kind": kind.model_fields["kind"].default, "id": _fact(document, mapping), "occurred_at": told_at,
+    }  # fmt: skip
+    if kind.about_ticket and search(f"{GATEWAY}.collected", document) is not None:
+        data["complete"] = True
     expressions = dict(mapping.fields)
     if mapping.occurred_at:
         expressions["occurred_at"] = mapping.occurred_at
-    allowed = leaves(EVENTS[mapping.event])
+    allowed = leaves(kind)
     for path, expression in expressions.items():
         value = _fitted(_found(document, mapping.event, path, expression), allowed.get(path))
         if value not in (None, "", [], {}):
@@ -141,6 +165,15 @@ def _event(document: JSON, mapping: EventMapping, told_at: datetime, connection:
         path = ".".join(str(part) for part in first["loc"][1:])
         source = f" ({expressions[path]})" if path in expressions else ""
         raise UnreadableWebhook(f"{mapping.event}: {path}{source}: {first['msg']}") from None
+
+
+def _fact(document: JSON, mapping: EventMapping) -> str:
+    if mapping.id is None:
+        return mapping.event
+    fact = _found(document, mapping.event, "id", mapping.id)
+    if isinstance(fact, bool) or not isinstance(fact, str | int) or not 0 < len(str(fact)) <= ID_LENGTH:
+        raise UnreadableWebhook(f"{mapping.event}: id ({mapping.id}): no text or whole number there")
+    return f"{mapping.event}:{fact}"
 
 
 def _found(document: JSON, event: str, path: str, expression: str) -> JSON:
@@ -188,7 +221,7 @@ def leaves(event: type[Event]) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=64)
 def _ticket_refs(kind: str) -> tuple[str, ...]:
-    paths = (path for path, _ in _leaves(EVENTS[kind], ""))
+    paths = (path for path, _ in _leaves(KINDS[kind], ""))
     return tuple(
         path.removesuffix(".connection")
         for path in paths

@@ -1,5 +1,6 @@
 """Does JMESPath find what admins ask for, and do its failures stay readable?"""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -160,3 +161,39 @@ def test_a_search_raises_nothing_but_one_line_of_value_error(expression, documen
         message = str(error)
     assert message.startswith(f"{expression!r}: ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("expression", "document", "found"),
+    [
+        ('lookup(state, `{"done": "resolved"}`)', {"state": "done"}, "resolved"),
+        ('lookup(state, `{"3": "closed", "true": "open"}`)', {"state": 3}, "closed"),
+        ('lookup(state, `{"3": "closed", "true": "open"}`)', {"state": True}, "open"),
+        ('lookup(state, `{"done": "resolved"}`)', {"state": "odd"}, None),
+        ('lookup(state, `{"done": "resolved"}`)', {}, None),
+        ("object(answers[].[ref, text])", {"answers": [{"ref": "a", "text": 1}, {"ref": 2}]}, {"a": 1, "2": None}),
+        ("object(answers[].[ref, text])", {"answers": [{"ref": "a", "text": 1}, {"ref": "a", "text": 2}]}, {"a": 2}),
+        ("object(answers[].[ref, text])", {"answers": [{"text": 1}, {"ref": True, "text": 1}]}, {}),
+        ("object(nothing)", {}, {}),
+        ("renamed(told, names)", {"told": {"a": 1, "b": 2}, "names": {"a": "Plano", "b": ""}}, {"Plano": 1, "b": 2}),
+        ("renamed(told, names)", {}, {}),
+        ("renamed(told, names)", {"told": {"a": 1}}, {"a": 1}),
+    ],
+)  # fmt: skip
+def test_tables_and_pairs_become_words_and_objects(expression, document, found):
+    assert search(expression, document) == found
+
+
+@pytest.mark.parametrize("pairs", [[1], [["a"]], [["a", 1, 2]], ["ab"]])
+def test_an_object_is_made_of_pairs(pairs):
+    with pytest.raises(ValueError, match="pairs"):
+        search("object(@)", pairs)
+
+
+@given(JSON_VALUES, JSON_VALUES)
+def test_whatever_they_are_given_they_answer_or_refuse(first, second):
+    for expression in ("lookup(a, b)", "object(a)", "renamed(a, b)"):
+        found = None
+        with suppress(ValueError):
+            found = search(expression, {"a": first, "b": second})
+        assert expression.startswith("lookup") or found is None or isinstance(found, dict)

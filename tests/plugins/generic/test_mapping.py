@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from gateway_plugins import generic
-from gateway_plugins.generic.mapping import EVENTS, EventMapping, leaves
+from gateway_plugins.generic.mapping import EVENTS, KINDS, EventMapping, leaves
 from gateway_plugins.generic.sandbox import PAYMENT_MAPPING, SECRET
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ def saved(**changes: object) -> generic.Settings:
 
 def test_every_event_can_be_told_but_the_cores_own():
     assert set(EVENTS) == set(EVENT_KINDS) - {"timer.fired", "unrecognized"}
+    assert set(KINDS) == set(EVENTS) | {"ticket.snapshot"}
 
 
 def test_an_unknown_event_names_those_there_are():
@@ -109,7 +110,8 @@ def test_a_sample_may_be_pasted_as_text():
         ({"sample": [1]}, "sample: the body is JSON, but not an object"),
         ({"sample": {"type": object()}}, "in YAML, dates need quotes"),
         ({"sample": {"type": "payment.confirmed", "data": {}}}, "sample: payment.confirmed: id (data.id)"),
-        ({"events": []}, "at least 1 item"),
+        ({"events": []}, "say what comes in"),
+        ({"secret": None}, "secret: is required"),
     ],
 )
 def test_a_mapping_that_does_not_work_on_its_sample_is_refused(changes, complaint):

@@ -43,7 +43,7 @@ def test_its_mapping_can_be_saved_and_its_sender_is_believed(readme):
         request = route.calls.last.request
     webhook = Webhook(dict(request.headers), request.content, received_at=utc_now())
     assert generic.verify_webhook(webhook, connection).delivery_id == request.headers["webhook-id"]
-    (event,) = generic.convert_webhook(webhook, connection)
+    (event,) = generic.convert_webhook(webhook, None, None, connection)
     assert (event.id, event.payment.amount_minor) == ("payment.confirmed:pay_7", 153075)
     assert event.customer.custom_fields == {"source": "loja"}
 

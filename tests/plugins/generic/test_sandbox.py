@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api import Connection, Webhook
+from gateway.api import Connection, Event, Webhook
 from gateway.clock import utc_now
 from gateway.testing import serving
 
@@ -25,6 +25,10 @@ PAYMENT = {
     "products": ["Fiscal"],
     "customer": {"name": "Padaria Exemplo", "document": "11.222.333/0001-81", "phones": ["(11) 3555-0199"]},
 }
+
+
+def converted(webhook: Webhook) -> list[Event]:
+    return generic.convert_webhook(webhook, None, None, CONNECTION)
 
 
 class Shop:
@@ -62,7 +66,7 @@ def shop() -> Iterator[Shop]:
 
 
 def test_the_vendor_says_what_it_is_called():
-    assert generic.vendor_info().label == "Generic (Standard Webhooks)"
+    assert generic.vendor_info().label == "Generic (signed webhooks, templated requests)"
     assert generic.vendor_info().settings is generic.Settings
 
 
@@ -70,7 +74,7 @@ def test_its_payments_are_believed_and_understood(shop):
     shop.register(**PAYMENT)
     (webhook,) = shop.received
     proof = generic.verify_webhook(webhook, CONNECTION)
-    (event,) = generic.convert_webhook(webhook, CONNECTION)
+    (event,) = converted(webhook)
     assert proof.delivery_id == webhook.headers["webhook-id"]
     assert abs(event.occurred_at - utc_now()).total_seconds() < 60
     assert (event.kind, event.id) == ("payment.confirmed", "payment.confirmed:pay_1")
@@ -91,7 +95,7 @@ def test_again_is_the_same_message_and_a_new_delivery_the_same_fact(shop):
     shop.register(id="pay_1", new_delivery=True)
     first, again, new = (generic.verify_webhook(webhook, CONNECTION).delivery_id for webhook in shop.received)
     assert first == again != new
-    facts = [generic.convert_webhook(webhook, CONNECTION)[0].id for webhook in shop.received]
+    facts = [converted(webhook)[0].id for webhook in shop.received]
     assert facts == ["payment.confirmed:pay_1"] * 3
     assert shop.received[0].body == shop.received[1].body
 
@@ -99,7 +103,7 @@ def test_again_is_the_same_message_and_a_new_delivery_the_same_fact(shop):
 def test_a_payment_can_be_taken_back(shop):
     shop.register(**PAYMENT)
     shop.register(id="pay_1", type="payment.reversed")
-    (event,) = generic.convert_webhook(shop.received[1], CONNECTION)
+    (event,) = converted(shop.received[1])
     assert (event.kind, event.id, event.payment.amount_minor) == (
         "payment.reversed",
         "payment.reversed:pay_1",
