@@ -1,7 +1,7 @@
 """What came back from a vendor, and what is kept of each try?"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -37,4 +37,8 @@ class CallRecord:
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"at": self.at.isoformat(), "seconds": round(self.seconds, 4)}
+        return {
+            "at": self.at.isoformat(), "method": self.method, "url": self.url, "request": self.request,
+            "status": self.status, "answer": self.answer, "seconds": round(self.seconds, 4), "number": self.number,
+            "error": self.error,
+        }  # fmt: skip

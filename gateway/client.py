@@ -3,7 +3,7 @@
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -56,10 +56,7 @@ WAITED_FOR = frozenset({ApiFailure.THROTTLED, ApiFailure.UNAVAILABLE})
 
 
 class ApiClient:
-    """One connection's API, for the length of one piece of work.
-
-    `calls` traces every try. As a context manager it gives back what was prepaid and not used.
-    """
+    """One connection's API, for the length of one piece of work. `calls` traces every try."""
 
     connection: Connection[Any]
 
@@ -85,8 +82,6 @@ class ApiClient:
         self._clock = clock
         self._sleep = sleep
         self._patience = patience
-        self._prepaid = Grant(0)
-        self._prepaid_until = 0.0
         try:
             self._base = httpx.URL(api.base_url)
         except httpx.InvalidURL as error:
@@ -109,26 +104,6 @@ class ApiClient:
             sleep=sleep,
             reraise=True,
         )
-
-    def __enter__(self) -> "ApiClient":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.settle()
-
-    def prepay(self, calls: int) -> int:
-        """Ask for the budget of several calls at once; how many were granted. They lapse after a moment."""
-        self.settle()
-        asked_at = time.monotonic()
-        self._prepaid = self._governor.take(calls)
-        self._prepaid_until = asked_at + self._prepaid.lease
-        return self._prepaid.granted
-
-    def settle(self) -> None:
-        """Give back what was prepaid and not used."""
-        grant, self._prepaid = self._prepaid, Grant(0)
-        if grant.granted:
-            self._governor.give_back(grant, grant.granted)
 
     def get(self, path: str, **params: Any) -> Answer:
         """GET `path` with these query parameters."""
@@ -201,10 +176,6 @@ class ApiClient:
 
     def _budget(self, call: "_Call") -> Grant:
         """One call's worth of the connection's budget, waited for if that is not too long."""
-        if self._prepaid.granted and time.monotonic() < self._prepaid_until:
-            self._prepaid = replace(self._prepaid, granted=self._prepaid.granted - 1)
-            return replace(self._prepaid, granted=1)
-        self.settle()
         waited = 0.0
         grant = self._governor.take(1)
         while not grant.granted:

@@ -255,8 +255,7 @@ def _probe(runtime: Runtime, connection: Connection[Any]) -> Finding:
         api, path = runtime.api_settings(connection), runtime.registry.vendor_info(connection.vendor).probe
         if api is None or path is None:
             return Finding("vendor", "ok", f"{name}: {connection.vendor} offers nothing to ask")
-        with runtime.api(connection, api, "") as client:
-            client.get(path)
+        runtime.api(connection, api, "").get(path)
     except ApiError as error:
         return _refused(name, error)
     except Exception as error:  # noqa: BLE001 - a plugin's fault is a finding too

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -74,6 +74,52 @@ class Pacing(Protocol):
     def reset(self) -> None: ...
 
     def state(self) -> dict[str, Any]: ...
+
+
+class Purse:
+    """Calls that are granted at once and drawn one by one, while the grant lasts; later ones ask the governor.
+
+    What is left goes back with `close`, or as soon as a call ends badly.
+    """
+
+    def __init__(self, governor: Pacing, calls: int) -> None:
+        asked_at = time.monotonic()
+        self.grant = governor.take(calls)
+        self._governor = governor
+        self._left = self.grant.granted
+        self._until = asked_at + self.grant.lease
+        self._lock = threading.Lock()
+
+    def take(self, wanted: int = 1) -> Grant:
+        with self._lock:
+            drawn = min(wanted, self._left) if time.monotonic() < self._until else 0
+            self._left -= drawn
+        if drawn:
+            return replace(self.grant, granted=drawn)
+        self.close()
+        return self._governor.take(wanted)
+
+    def give_back(self, grant: Grant, unused: int) -> None:
+        self._governor.give_back(grant, unused)
+
+    def record(self, outcome: Outcome, *, pause: float = 0.0, reason: str = "") -> None:
+        if outcome is not Outcome.OK or pause > 0:
+            self.close()
+        self._governor.record(outcome, pause=pause, reason=reason)
+
+    def pause(self, seconds: float, reason: str) -> None:
+        self._governor.pause(seconds, reason)
+
+    def reset(self) -> None:
+        self._governor.reset()
+
+    def state(self) -> dict[str, Any]:
+        return self._governor.state()
+
+    def close(self) -> None:
+        with self._lock:
+            left, self._left = self._left, 0
+        self._governor.give_back(self.grant, left)
 
 
 def window_of(rate: RateLimit) -> float:

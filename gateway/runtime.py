@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from gateway import client, governor, registry
 from gateway.clock import utc_now
 from gateway.model.connection import ApiSettings, Connection
+from gateway.pacing import Pacing
 from gateway.redaction import secret_values
 from gateway.registry import Registry
 from gateway.settings import Settings
@@ -59,13 +60,15 @@ class Runtime:
         )
         return settings
 
-    def api(self, connection: Connection[Any], settings: ApiSettings, trace_id: str) -> client.ApiClient:
-        """A client for one piece of work."""
+    def api(
+        self, connection: Connection[Any], settings: ApiSettings, trace_id: str, pace: Pacing | None = None
+    ) -> client.ApiClient:
+        """A client for one piece of work, paced by what was granted for it or else by the connection's governor."""
         return client.ApiClient(
             connection,
             settings,
             http=self.http,
-            governor=self.governor(connection, settings),
+            governor=pace or self.governor(connection, settings),
             explain=lambda answer: self.registry.ask(connection.vendor, "explain_error", response=answer),
             trace_id=trace_id,
             secrets=secret_values(connection.settings),

@@ -459,24 +459,6 @@ def test_a_short_wait_is_waited_a_long_one_is_handed_on(api, app):
     assert len(app.calls) == 2
 
 
-def test_prepaid_calls_need_no_more_budget_and_the_rest_is_given_back(api):
-    governor = LocalGovernor(RateLimit(10, 60))
-    with api(governor=governor) as client:
-        assert client.prepay(4) == 4
-        client.get("/echo")
-        assert governor.state()["used"] == 4
-    assert governor.state()["used"] == 1
-
-
-def test_prepaid_calls_lapse(api):
-    governor = LocalGovernor(RateLimit(10, 1))
-    client = api(governor=governor)
-    client.prepay(3)
-    time.sleep(0.06)
-    client.get("/echo")
-    assert governor.state()["used"] == 1, "the lapsed ones were given back, and one was taken anew"
-
-
 def test_wrong_credentials_stop_the_connection(api):
     governor = LocalGovernor(RATE)
     failure_of(lambda: api(governor=governor).get("/status/401"))

