@@ -5,12 +5,14 @@ https://atendimento.movidesk.com/kb/article/256 (tickets), /kb/article/189 (pers
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from gateway.api import JSON, Answer, ApiClient, ApiError, ApiFailure, TicketRef, html_to_text
 
 PAGE = 100  # documented maximum; from 250 on, sporadic 500s
+PAST = timedelta(days=89)  # documented: 90 days without change; from which hour on is not
 PENALTY = 60.0  # seconds; the shortest of 60, 120, 300
 
 # Links mailed to clients carry a token that opens the ticket to whoever has it.
@@ -68,25 +70,49 @@ def _person(found: dict[str, Any], api: ApiClient) -> JSON:
 
 
 def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
-    """Tickets whose `lastUpdate` is after `since`. A page that is not full is the last one."""
-    moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.00Z")  # without Z it would be misread
-    skip = 0
-    while True:
-        page = listed(
-            api, "/tickets", select="id,lastUpdate", where=f"lastUpdate gt {moment}", orderby="id asc",
-            top=PAGE, skip=skip,
-        )  # fmt: skip
-        yield from (TicketRef(api.connection.name, str(row["id"])) for row in page)
-        if len(page) < PAGE:
+    """Each ticket whose `lastUpdate` is after `since`, once; also those before it that a lagging replica may not
+    have shown then. A call for each 100 tickets, and where `since` is that long ago, for the old ones as well."""
+    since -= timedelta(seconds=api.connection.settings.replica_lag_seconds)
+    seen: set[int] = set()
+    for path in ("/tickets", "/tickets/past"):
+        for answer in _pages(api, path, since):
+            for number in (row["id"] for row in rows(answer) if row["id"] not in seen):
+                seen.add(number)
+                yield TicketRef(api.connection.name, str(number))
+        if since > _past_until(answer):
             return
-        skip += PAGE
+
+
+def _pages(api: ApiClient, path: str, since: datetime) -> Iterator[Answer]:
+    """From id to id: counting pages would skip a ticket whenever one of an earlier page leaves the list. A page that
+    is not full is the last one."""
+    where = f"lastUpdate gt {since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.00Z}"  # without Z it would be misread
+    options = {"select": "id,lastUpdate", "orderby": "id asc", "top": PAGE}
+    answer = asked(api, path, where=where, **options)
+    yield answer
+    while len(found := rows(answer)) >= PAGE:
+        answer = asked(api, path, where=f"{where} and id gt {found[-1]['id']}", **options)
+        yield answer
+
+
+def _past_until(answer: Answer) -> datetime:
+    """Tickets last changed before this may be old ones by the vendor's clock; for ever if it does not say its time."""
+    told = answer.headers.get("date")
+    return parsedate_to_datetime(told) - PAST if told else datetime.max.replace(tzinfo=UTC)
 
 
 def listed(api: ApiClient, path: str, *, where: str, **options: Any) -> list[dict[str, Any]]:
-    """Rows of a list by OData. Movidesk refuses a list of tickets without $select."""
-    params = {"$filter": where} | {f"${name}": value for name, value in options.items()}
-    rows = api.get(path, **params).body
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    """Rows of a list by OData."""
+    return rows(asked(api, path, where=where, **options))
+
+
+def asked(api: ApiClient, path: str, *, where: str, **options: Any) -> Answer:
+    """A list by OData. Movidesk refuses one of tickets without $select."""
+    return api.get(path, **{"$filter": where}, **{f"${name}": value for name, value in options.items()})
+
+
+def rows(answer: Answer) -> list[dict[str, Any]]:
+    return [row for row in answer.body if isinstance(row, dict)] if isinstance(answer.body, list) else []
 
 
 def quoted(text: str) -> str:

@@ -1,6 +1,7 @@
 """Is everything that the webhook left out read back, with as few calls as possible?"""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import httpx
 import pytest
@@ -94,21 +95,86 @@ def test_a_link_that_grants_access_is_not_stored(answers, api, fixture):
 
 
 def test_filters_go_with_a_literal_dollar_and_the_token_in_the_query(answers, api):
-    route = answers.get(path="/tickets").respond(json=[])
+    route = answers.get(path="/tickets").respond(json=[], headers={"date": "Mon, 10 Mar 2025 10:05:00 GMT"})
     assert list(list_changed(datetime(2025, 3, 10, 10, 0, 0, 5, tzinfo=UTC), api)) == []
     raw = route.calls[0].request.url.raw_path.decode()
-    assert "$filter=lastUpdate%20gt%202025-03-10T10%3A00%3A00.00Z" in raw
+    assert "$filter=lastUpdate%20gt%202025-03-10T09%3A57%3A00.00Z" in raw, "a replica may be 180 s behind"
     assert "token=sandbox-token" in raw
 
 
-def test_changed_tickets_are_listed_page_by_page(sandbox):
-    for _ in range(103):
+@pytest.fixture
+def ago():
+    now = datetime.now(UTC)  # noqa: TID251 - the sandbox runs on the real clock
+    return lambda days: now - timedelta(days=days)
+
+
+def refs(numbers):
+    return [TicketRef("desk", str(number)) for number in numbers]
+
+
+def test_changed_tickets_are_listed_page_by_page(sandbox, ago):
+    for _ in range(203):
         sandbox.open()
     sandbox.change("50812", age_days=2)
-    since = datetime.now(UTC) - timedelta(days=1)  # noqa: TID251 - the sandbox runs on the real clock
-    found = list(list_changed(since, sandbox.api))
-    assert found == [TicketRef("desk", str(number)) for number in range(50813, 50915)]
-    assert sandbox.calls() == [("GET", "/tickets"), ("GET", "/tickets")]
+    assert list(list_changed(ago(days=1), sandbox.api)) == refs(range(50813, 51015))
+    assert sandbox.calls() == [("GET", "/tickets")] * 3
+
+
+def test_a_full_last_page_is_followed_by_an_empty_one(sandbox, ago):
+    for _ in range(100):
+        sandbox.open()
+    assert list(list_changed(ago(days=1), sandbox.api)) == refs(range(50812, 50912))
+    assert sandbox.calls() == [("GET", "/tickets")] * 2
+
+
+def test_tickets_that_leave_the_list_meanwhile_hide_no_other(sandbox, ago):
+    for _ in range(103):
+        sandbox.open()
+    listed = list_changed(ago(days=1), sandbox.api)
+    first = next(listed)
+    for number in range(50813, 50820):
+        sandbox.change(str(number), age_days=2)
+    assert [first, *listed][100:] == refs([50912, 50913, 50914])
+
+
+def test_a_look_reaches_as_far_back_as_a_replica_may_be_behind(sandbox_with, ago):
+    """What was changed just before the last look may not have been shown to it."""
+    with sandbox_with(settings={"replica_lag_seconds": 60}) as sandbox:
+        sandbox.open()
+        assert list(list_changed(ago(days=0) + timedelta(seconds=50), sandbox.api)) == refs([50812])
+        assert list(list_changed(ago(days=0) + timedelta(seconds=90), sandbox.api)) == []
+
+
+def test_after_a_long_silence_old_tickets_are_listed_too(sandbox, ago):
+    for age in (120, 95, 1):
+        sandbox.change(sandbox.open()["id"], age_days=age)
+    assert list(list_changed(ago(days=100), sandbox.api)) == refs([50814, 50813])
+    assert sandbox.calls() == [("GET", "/tickets"), ("GET", "/tickets/past")]
+
+
+def test_a_ticket_that_grows_old_while_it_is_listed_is_told_once(answers, api):
+    old = {"id": 7, "lastUpdate": "2025-01-01T00:00:00.0000000"}
+    answers.get("/tickets").respond(json=[old], headers={"date": "Tue, 01 Apr 2025 00:00:00 GMT"})
+    answers.get("/tickets/past").respond(json=[old, {**old, "id": 8}])
+    assert list(list_changed(datetime(2024, 12, 31, tzinfo=UTC), api)) == refs([7, 8])
+
+
+def test_where_the_vendor_does_not_say_its_time_old_tickets_are_listed_too(answers, api):
+    answers.get("/tickets").respond(json=[])
+    past = answers.get("/tickets/past").respond(json=[])
+    assert list(list_changed(datetime(2025, 3, 10, tzinfo=UTC), api)) == []
+    assert past.called
+
+
+def test_a_long_list_stops_where_the_account_allows_no_more_calls(sandbox_with, ago):
+    with sandbox_with(calls_per_minute=1) as sandbox:
+        for _ in range(101):
+            sandbox.open()
+        listed = list_changed(ago(days=1), sandbox.api)
+        assert list(islice(listed, 100)) == refs(range(50812, 50912))
+        with pytest.raises(ApiError) as stopped:
+            next(listed)
+        assert stopped.value.failure is ApiFailure.THROTTLED
 
 
 @pytest.mark.parametrize(("status", "body", "text", "failure", "message"), [
