@@ -3,6 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import jmespath
 import pytest
 from gateway_plugins.generic.expression import check_expression, holds, search
 from hypothesis import given
@@ -197,3 +198,20 @@ def test_whatever_they_are_given_they_answer_or_refuse(first, second):
         with suppress(ValueError):
             found = search(expression, {"a": first, "b": second})
         assert expression.startswith("lookup") or found is None or isinstance(found, dict)
+
+
+NAMES = st.sampled_from(("a", "b", "c", '"a.b"', '"é"', "@", "a[0]", "a || b", "*", "a[]"))
+NESTED = st.recursive(
+    JSON_VALUES,
+    lambda inner: st.dictionaries(st.sampled_from(("a", "b", "c", "a.b", "é")), inner),
+    max_leaves=20,
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4).map(".".join), NESTED)
+def test_a_walk_along_names_finds_what_jmespath_finds(expression, document):
+    try:
+        wanted = jmespath.search(expression, document)
+    except jmespath.exceptions.JMESPathError:
+        return
+    assert search(expression, document) == wanted
