@@ -196,7 +196,7 @@ class ApiClient:
 
     def _failed(self, call: "_Call", answer: Answer) -> ApiError:
         explained = self._explained(answer)
-        failure = explained.failure if explained else _failure(answer.status)
+        failure = explained.failure if explained else failure_of(answer.status)
         if explained is not None:
             why = f": {explained}"
         elif 300 <= answer.status < 400:
@@ -241,7 +241,7 @@ class ApiClient:
 
     def _report(self, error: ApiError) -> None:
         pause = error.retry_after or 0.0 if error.failure in WAITED_FOR else 0.0
-        self._governor.record(_outcome(error), pause=pause, reason=str(error))
+        self._governor.record(outcome_of(error), pause=pause, reason=str(error))
 
     def _trace(self, call: "_Call", sent_at: datetime, seconds: float, result: Answer | ApiError) -> None:
         self.calls.append(
@@ -315,11 +315,13 @@ def _redactor(secrets: frozenset[str]) -> Redactor:
     return Redactor(secrets)
 
 
-def _failure(status: int) -> ApiFailure:
+def failure_of(status: int) -> ApiFailure:
+    """What a status code means that is no success."""
     return FAILURES.get(status, ApiFailure.UNAVAILABLE if status >= 500 else ApiFailure.REFUSED)
 
 
-def _outcome(error: ApiError) -> Outcome:
+def outcome_of(error: ApiError) -> Outcome:
+    """What a failed call means for the pace of the next ones."""
     if error.status == 403 and error.failure is ApiFailure.UNAUTHORIZED:
         return Outcome.FORBIDDEN
     if error.failure in OUTCOMES:

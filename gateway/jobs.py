@@ -28,6 +28,7 @@ from rq.worker import DequeueStrategy
 from gateway import metrics
 from gateway.model.event import TimerFired
 from gateway.model.ticket import TicketRef
+from gateway.pipeline import announce as announcing
 from gateway.pipeline import collect as collecting
 from gateway.pipeline import decide as deciding
 from gateway.pipeline import execute as executing
@@ -109,11 +110,15 @@ def collect(tenant: str, connection: str, ids: list[int]) -> None:
 
 
 def execute(tenant: str, connection: str, ids: list[str]) -> None:
-    """Carry out these actions of one connection."""
+    """Carry out these actions of one connection; notices, which go to channels, have none."""
     me = _me()
     with metrics.flushed(me.runtime.redis):
         with me.accountable() as number:
-            sent = executing.execute(me.runtime, number, tenant, connection, [UUID(id_) for id_ in ids])
+            wanted = [UUID(id_) for id_ in ids]
+            if connection:
+                sent = executing.execute(me.runtime, number, tenant, connection, wanted)
+            else:
+                sent = announcing.announce(me.runtime, number, tenant, wanted)
         for state, number in sent.states.items():
             metrics.count("attempts", number, state=state)
         metrics.count("governor_waits", sent.waiting, stage="execute")

@@ -40,7 +40,7 @@ def configure(form: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    for noisy in ("httpx", "httpcore", "rq", "uvicorn.access", "alembic", "apprise"):
+    for noisy in ("httpx", "httpcore", "rq", "uvicorn.access", "alembic", "apprise", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, LEVELS[level]))
     structlog.configure(
         processors=[

@@ -13,9 +13,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from gateway import client, governor, registry
+from gateway import client, registry
 from gateway.clock import utc_now
-from gateway.model.connection import ApiSettings, Connection
+from gateway.governor import Governor
+from gateway.model.connection import ApiSettings, Connection, RateLimit
 from gateway.pacing import Pacing
 from gateway.redaction import secret_values
 from gateway.registry import Registry
@@ -42,15 +43,20 @@ class Runtime:
     http: httpx.Client
     clock: Callable[[], datetime] = utc_now
     stopping: threading.Event = field(default_factory=threading.Event)
-    _governors: dict[tuple[str, str, Any], governor.Governor] = field(default_factory=dict)
+    _governors: dict[tuple[str, RateLimit], Governor] = field(default_factory=dict)
 
-    def governor(self, connection: Connection[Any], api: ApiSettings) -> governor.Governor:
+    def governor(self, connection: Connection[Any], api: ApiSettings) -> Governor:
         """The shared budget of this connection."""
-        name = (connection.tenant, connection.name, api.rate)
-        found = self._governors.get(name)
+        return self._governor(f"{connection.tenant}:{connection.name}", api.rate)
+
+    def channel_governor(self, tenant: str, channel: str, rate: RateLimit) -> Governor:
+        """The shared pace of this channel for notices."""
+        return self._governor(f"{tenant}:channel:{channel}", rate)
+
+    def _governor(self, key: str, rate: RateLimit) -> Governor:
+        found = self._governors.get((key, rate))
         if found is None:
-            key = f"{connection.tenant}:{connection.name}"
-            found = self._governors[name] = governor.Governor(self.redis, key, api.rate)
+            found = self._governors[key, rate] = Governor(self.redis, key, rate)
         return found
 
     def api_settings(self, connection: Connection[Any]) -> ApiSettings | None:

@@ -1,6 +1,5 @@
 """Is this tenants.yaml right, and what does it say?"""
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -204,11 +203,11 @@ class _Reader:
 
     def _url(self, source: Any, where: str) -> Secret[Any]:
         url = self._secret(source, where)
-        if isinstance(url, str) and url and not understood(url):
-            self.problems.append(
-                f"{where}: not a URL that Apprise understands; expected one such as slack://... "
-                "or mailto://..., see https://appriseit.com/services/"
-            )
+        if isinstance(url, str) and url:
+            from gateway import channels  # slow to import, and only needed where there are channels
+
+            if problem := channels.problem(url):
+                self.problems.append(f"{where}: {problem}")
         elif isinstance(url, list):
             self.problems.append(f"{where}: should be one URL, not a list")
         return Secret(url)
@@ -253,15 +252,3 @@ def secret(source: Any, folder: Path, environment: Mapping[str, str]) -> str:
     if not found.strip():
         raise ValueError(f"{origin} is empty")
     return found
-
-
-def understood(url: str) -> bool:
-    """Does Apprise know how to notify there?"""
-    import apprise  # slow to import, and only needed where there are channels
-
-    log = logging.getLogger("apprise")
-    log.disabled = True  # it writes down URLs that it does not understand, with the secrets in them
-    try:
-        return bool(apprise.Apprise().add(url))
-    finally:
-        log.disabled = False

@@ -1,7 +1,5 @@
 """Does a tenants.yaml mean what it says, and is every mistake in it named by its place?"""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -13,7 +11,7 @@ from gateway import registry
 from gateway.api import ConnectionSettings, RuleInfo, RuleSettings, SecretList, Template, VendorInfo, hookimpl
 from gateway.model.errors import InvalidConfiguration
 from gateway.registry import Registry
-from gateway.tenants_file import read, secret, understood
+from gateway.tenants_file import read, secret
 
 
 class DeskSettings(ConnectionSettings):
@@ -197,26 +195,3 @@ def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes |
 
     with pytest.raises(ValueError, match=problem):
         secret({"file": "one"}, tmp_path, {})
-
-
-@pytest.fixture
-def apprise_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.DEBUG, logger="apprise"):
-        yield caplog
-
-
-@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("slack://ExampleA/ExampleB/ExampleC", True), ("mailto://user:word@example.com", True),
-        ("json://localhost/path", True),
-        ("nowhere://ExampleA", False), ("ExampleA", False), ("slack://ExampleA", False),
-    ],
-)  # fmt: skip
-def test_apprise_is_asked_about_a_url_and_writes_nothing_down(
-    apprise_log: pytest.LogCaptureFixture, url: str, expected: bool
-) -> None:
-    assert understood(url) is expected
-    assert "ExampleA" not in apprise_log.text
-    assert not logging.getLogger("apprise").disabled

@@ -106,12 +106,10 @@ def execute(runtime: Runtime, worker: int, tenant: str, name: str, ids: Sequence
         results = _carry_out(runtime, connection, api, claimed, purse)
     finally:
         purse.close()
-    return _record(runtime, tenant, name, results)
+    return record(runtime, tenant, name, results)
 
 
 def _nowhere_to_send(connection: Connection[Any] | None, name: str) -> tuple[str, str]:
-    if not name:
-        return "unsupported", "this version does not send notices to channels yet"
     if connection is None:
         return "dead", f"connection {name!r} does not exist or is not usable; mend it, then retry this action"
     return "unsupported", f"{connection.vendor} only sends webhooks; it has no API to call"
@@ -132,7 +130,7 @@ def _carry_out(
         for row in rows:
             stopped = bool(results) and results[-1].state == "pending"
             if stopped or runtime.stopping.is_set() or runtime.clock() > deadline:
-                results.append(_handed_back(row, runtime.clock()))
+                results.append(handed_back(row, runtime.clock()))
             else:
                 results.append(_perform(runtime, connection, api, row, purse))
         return results
@@ -149,7 +147,7 @@ def _carry_out(
     return results
 
 
-def _handed_back(row: Row[Any], now: datetime) -> Result:
+def handed_back(row: Row[Any], now: datetime) -> Result:
     return Result(
         row, "pending", now, now, not_before=now, uncertain=row.uncertain, counts=False, outcome="not sent"
     )
@@ -180,16 +178,18 @@ def _perform(
             found["receipt"] = receipt
     except ApiError as error:
         wrote = any(call.method not in READS and call.status is not None for call in calls)
-        found = _after(error, row, runtime.clock(), uncertain=error.uncertain or (wrote and error.passing))
+        found = after_failure(
+            error, row, runtime.clock(), uncertain=error.uncertain or (wrote and error.passing)
+        )
     except Exception as error:
         log.exception("execute_failed", vendor=connection.vendor, action=str(row.id))
         refused = ApiError(ApiFailure.REFUSED, f"{connection.vendor} plugin failed: {error!r}")
-        found = _after(refused, row, runtime.clock(), uncertain=bool(calls))
+        found = after_failure(refused, row, runtime.clock(), uncertain=bool(calls))
     traced = tuple(call.to_json() for call in calls)
     return Result(row=row, started_at=started, finished_at=runtime.clock(), calls=traced, **found)
 
 
-def _after(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) -> dict[str, Any]:
+def after_failure(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) -> dict[str, Any]:
     """What a failure means for the row. `uncertain` = something was written, or may have been."""
     plan = next_attempt(
         error, attempts=row.attempts, since=row.created_at, now=now, jitter=row.id.int % 100 / 100
@@ -203,7 +203,7 @@ def _after(error: ApiError, row: Row[Any], now: datetime, *, uncertain: bool) ->
     return found | {"state": "dead", "uncertain": uncertain or row.uncertain}
 
 
-def _record(runtime: Runtime, tenant: str, name: str, results: Sequence[Result]) -> Sent:
+def record(runtime: Runtime, tenant: str, name: str, results: Sequence[Result]) -> Sent:
     """Receipts, attempts, and what waited for a ticket that exists now: one transaction.
 
     What happened at the vendor must not be forgotten because of one odd answer: each result is then kept alone, and
@@ -222,7 +222,7 @@ def _record(runtime: Runtime, tenant: str, name: str, results: Sequence[Result])
         sent = Sent()
         if len(results) > 1:
             for result in results:
-                sent.add(_record(runtime, tenant, name, [result]))
+                sent.add(record(runtime, tenant, name, [result]))
             return sent
         why = f"what the vendor answered cannot be stored: {first_line(error)}"
         found = replace(results[0], state="dead", receipt=None, calls=(), error=why, uncertain=True)
