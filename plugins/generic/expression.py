@@ -142,8 +142,8 @@ def _names(node: Any) -> tuple[str, ...]:
         return (node["value"],)
     if node["type"] != "subexpression":
         return ()
-    parents, children = (_names(child) for child in node["children"])
-    return (*parents, *children) if parents and children else ()
+    parts = [_names(child) for child in node["children"]]
+    return sum(parts, ()) if all(parts) else ()
 
 
 def _at(path: tuple[str, ...], document: JSON) -> JSON:
