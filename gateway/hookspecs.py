@@ -137,7 +137,12 @@ def find_effect(action: Action, api: "ApiClient") -> Receipt | None:
 
 @hookspec(firstresult=True)
 def list_changed(since: datetime, api: "ApiClient") -> Iterable[TicketRef]:  # type: ignore[empty-body]
-    """Name the tickets that changed after `since`, so that webhooks which never came are noticed."""
+    """Name the tickets that changed after `since`, so that webhooks which never came are noticed.
+
+    Each once, page by page as they are asked for, however they changed: created, updated, deleted where the vendor
+    tells. A ticket too many costs a reading, one too few may be lost: look further back where the vendor's lists
+    lag behind. Errors of `api` are left to pass through.
+    """
 
 
 @hookspec(firstresult=True)
