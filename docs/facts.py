@@ -22,7 +22,7 @@ PAGES = (
 )
 PLACE = re.compile(r"(<!-- facts: (\S+) (\S+) -->\n).*?(<!-- end of facts -->)", re.DOTALL)
 LONG = 60
-"""A default of more characters is a message; `gateway rules show` prints it."""
+"""A default of more characters is a message or a table; `gateway rules show` prints it."""
 
 WORDS = {
     "en": {"variable": "variable", "default": "default", "of": "what for", "empty": "(empty)"},
@@ -89,7 +89,8 @@ def rule(name: str) -> str:
     ]  # fmt: skip
     for row in described(plugins.rule_settings(name)):
         text = json.dumps(row["default"], ensure_ascii=False)
-        default = "required" if row["required"] else "a message" if len(text) > LONG else f"`{text}`"
+        long = "a message" if isinstance(row["default"], str) else "see `gateway rules show`"
+        default = "required" if row["required"] else long if len(text) > LONG else f"`{text}`"
         if isinstance(row["default"], dict):
             default = ", ".join(
                 f"`{key}: {json.dumps(value)}`" for key, value in _said(row["default"]).items()
