@@ -124,6 +124,8 @@ def execute(tenant: str, connection: str, ids: list[str]) -> None:
         metrics.count("governor_waits", sent.waiting, stage="execute")
         if sent.follow:
             enqueue_execute(me.runtime, tenant, connection, sent.follow)
+        if sent.raised:
+            enqueue_decide(me.runtime, sent.raised)
         for seconds, waiting in sent.soon(me.runtime.clock()).items():
             enqueue_execute(me.runtime, tenant, connection, waiting, delay=timedelta(seconds=seconds))
 

@@ -30,7 +30,8 @@ class TicketAction(Action):
 
 class CreateTicket(Action):
     """Open a ticket. `key` names it before it exists: `TicketRef(connection, "+" + key)` in later actions
-    means this ticket. Within a tenant and connection one key creates one ticket, ever."""
+    means this ticket. Within a tenant and connection one key creates one ticket, ever. When it is `awaited`,
+    `ticket.created` (ours) comes back as soon as it exists, with its real id and its address."""
 
     kind: Literal["create_ticket"] = "create_ticket"
     connection: str
@@ -46,6 +47,7 @@ class CreateTicket(Action):
     priority: Priority | None = None
     type: str | None = None
     custom_fields: dict[str, JSON] = {}
+    awaited: bool = False
 
     @property
     def ticket(self) -> TicketRef:

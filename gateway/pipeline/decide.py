@@ -302,7 +302,7 @@ class Batch:
         past = self.world.past.setdefault((event.tenant, ref), []) if ref else []
         connection = company.connections.get(event.connection)
         own_ids = connection.settings.own_ids() if connection else frozenset()
-        ours = is_ours(event, own_ids, past)
+        ours = event.ours or is_ours(event, own_ids, past)
         if ours:
             item.event = event = event.model_copy(update={"ours": True})
         facts = self._facts(row, item, company, tuple(past))

@@ -18,10 +18,11 @@ from gateway.calls import CallRecord
 from gateway.model.action import parse_action
 from gateway.model.connection import ApiSettings, Connection, Receipt
 from gateway.model.errors import ApiError, ApiFailure
-from gateway.model.ticket import TicketRef
+from gateway.model.event import TicketCreated
+from gateway.model.ticket import Ticket, TicketRef
 from gateway.pacing import Purse
 from gateway.runtime import Runtime
-from gateway.store import actions, tickets
+from gateway.store import actions, deliveries, tickets
 from gateway.store.database import first_line, is_away
 
 from .retry import Again, next_attempt
@@ -43,6 +44,7 @@ class Sent:
     states: dict[str, int] = field(default_factory=dict)
     follow: list[UUID] = field(default_factory=list)
     again: list[tuple[UUID, datetime]] = field(default_factory=list)
+    raised: list[int] = field(default_factory=list)
     waiting: int = 0
 
     def soon(self, now: datetime) -> dict[int, list[UUID]]:
@@ -57,6 +59,7 @@ class Sent:
     def add(self, other: "Sent") -> None:
         self.follow += other.follow
         self.again += other.again
+        self.raised += other.raised
         self.waiting += other.waiting
         for state, number in other.states.items():
             self.states[state] = self.states.get(state, 0) + number
@@ -239,7 +242,9 @@ def _keep(db: Database, tenant: str, name: str, results: Sequence[Result], sent:
         sent.states[result.state] = sent.states.get(result.state, 0) + 1
         if result.not_before is not None:
             sent.again.append((result.row.id, result.not_before))
-    sent.follow += _created(db, tenant, name, [r for r in in_order if r.row.kind == "create_ticket"])
+    created = [result for result in in_order if result.row.kind == "create_ticket"]
+    sent.follow += _created(db, tenant, name, created)
+    sent.raised += [id_ for result in created if (id_ := _announced(db, tenant, name, result)) is not None]
 
 
 def _created(db: Database, tenant: str, name: str, results: Sequence[Result]) -> list[UUID]:
@@ -259,6 +264,23 @@ def _created(db: Database, tenant: str, name: str, results: Sequence[Result]) ->
         return []
     tickets.settle(db, tenant, real, max(result.finished_at for result in results))
     return actions.waiting_on(db, tenant, name, [ref.id for _, ref in real])
+
+
+def _announced(db: Database, tenant: str, name: str, result: Result) -> int | None:
+    """A rule that waits for the ticket is told that it exists, and where: an event of our own, once."""
+    row, receipt = result.row, result.receipt
+    if not (row.body.get("awaited") and result.state == "done" and receipt and receipt.remote_id):
+        return None
+    ref = TicketRef(name, receipt.remote_id)
+    event = TicketCreated(
+        # As of when it was decided: whatever its desk tells of it is newer.
+        id=f"exists:{receipt.remote_id}", connection=name, occurred_at=row.created_at, ours=True,
+        ticket=Ticket(ref=ref, url=receipt.url) if receipt.url else Ticket(ref=ref),
+    )  # fmt: skip
+    return deliveries.raise_event(
+        db, tenant=tenant, connection=name, dedup_key=f"exists:{row.id}", subject=receipt.remote_id,
+        event=event.to_json(), trace_id=row.trace_id, now=result.finished_at,
+    )  # fmt: skip
 
 
 def _finished(result: Result) -> dict[str, Any]:
