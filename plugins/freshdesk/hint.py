@@ -21,7 +21,7 @@ the body can be made to say anything, and is believed in nothing but the ticket'
 LONGEST = 500
 _ID = re.compile(r"0*([1-9][0-9]{0,18})")
 _ID_IN_TEXT = re.compile(r'"ticket_id"\s*:\s*"?0*([1-9][0-9]{0,18})(?![0-9])')
-_CHANGE = re.compile(r"\{?([^:{},]+):(?:\{([^:{},]+):([^,{}]*),([^:{},]+):([^,{}]*)\}|([^,{}]*))")
+_CHANGE = re.compile(r"\{?([^:{},]+):\s*(?:\{([^:{},]+):([^,{}]*),([^:{},]+):([^,{}]*)\}|([^,{}]*))")
 
 
 @dataclass(frozen=True, slots=True)
