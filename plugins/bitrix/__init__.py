@@ -4,22 +4,35 @@ Setup for the tenant's admin is in README.md (README.pt-BR.md) beside this file.
 """
 
 import re
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.api import (
+    JSON,
+    Action,
+    Answer,
+    ApiClient,
+    ApiError,
+    ApiSettings,
     Connection,
     ConnectionSettings,
+    Event,
+    RateLimit,
+    Receipt,
     Reference,
     SecretList,
+    Snapshot,
+    TicketRef,
     VendorInfo,
     Verified,
     Webhook,
     hookimpl,
 )
 
-from . import accept, links
+from . import accept, collect, convert, execute, links, portal
 
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::\d{1,5})?")
 
@@ -82,6 +95,15 @@ class Settings(ConnectionSettings):
         """Where links to this portal may point, `host` or `host:port`."""
         return frozenset({self.portal_host, *self.former_hosts})
 
+    def fields_of(self, kind: str) -> dict[str, str]:
+        """Our names of the fields that things of this kind have, and Bitrix24's."""
+        found = {}
+        for name, mapped in self.custom_fields.items():
+            theirs = mapped.get(kind) if isinstance(mapped, dict) else mapped
+            if theirs:
+                found[name] = theirs
+        return found
+
     def portal_url(self) -> str:
         return f"https://{self.portal_host}{self.base_path}"
 
@@ -103,6 +125,52 @@ def vendor_info() -> VendorInfo:
 @hookimpl
 def verify_webhook(webhook: Webhook, connection: Connection[Settings]) -> Verified:
     return accept.verify(webhook, connection)
+
+
+@hookimpl
+def collect_ticket(ref: TicketRef, api: ApiClient) -> JSON:
+    return collect.ticket(ref, api)
+
+
+@hookimpl
+def convert_webhook(
+    webhook: Webhook, collected: JSON | None, before: Snapshot | None, connection: Connection[Settings]
+) -> list[Event]:
+    return convert.events(webhook, collected, before, connection)
+
+
+@hookimpl
+def connect_api(connection: Connection[Settings]) -> ApiSettings:
+    settings = connection.settings
+    secret = settings.webhook_secret.get_secret_value()
+    window = 20
+    return ApiSettings(
+        base_url=f"{settings.rest_url()}/{settings.user_id}/{secret}",
+        # A bucket of 50 that drains by two a second, shared with whoever else calls from the same address:
+        # 40 in any 20 seconds never fill it. https://apidocs.bitrix24.com/limits.html
+        rate=RateLimit(calls=window * settings.calls_per_second, seconds=window, concurrency=2),
+        timeout=30.0,
+    )
+
+
+@hookimpl
+def execute_action(action: Action, api: ApiClient) -> Receipt | None:
+    return execute.perform(action, api)
+
+
+@hookimpl
+def find_effect(action: Action, api: ApiClient) -> Receipt | None:
+    return execute.find_effect(action, api)
+
+
+@hookimpl
+def list_changed(since: datetime, api: ApiClient) -> Iterable[TicketRef]:
+    return collect.changed(since, api)
+
+
+@hookimpl
+def explain_error(response: Answer) -> ApiError | None:
+    return portal.explain(response)
 
 
 @hookimpl

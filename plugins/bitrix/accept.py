@@ -7,7 +7,6 @@ the application token of the outgoing webhook. What its `auth` block says of add
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from gateway.api import Connection, Verified, Webhook, WebhookRejected, check_key, same
 
@@ -38,7 +37,7 @@ def verify(webhook: Webhook, connection: "Connection[Settings]") -> Verified:
     if settings.member_id is not None and not same(member, settings.member_id):
         raise WebhookRejected("the right token, but another portal than this connection's member_id")
     return Verified(
-        delivery_id=delivery_id(body),
+        delivery_id=None,  # there is none, and `ts` has no finer grain than two changes may have
         sent_at=sent_at(body),
         subject=subject(body),
         thin=is_thin(body),
@@ -56,6 +55,12 @@ def decimal(value: object) -> str | None:
     text = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
     plain = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
     return text.lstrip("0") or None if plain else None
+
+
+def parted(id_: str) -> tuple[str, str]:
+    """Kind and id of a TicketRef's id: `deal:1234`; a bare number is a task's."""
+    kind, colon, rest = id_.partition(":")
+    return (kind, rest) if colon else ("task", id_)
 
 
 def sent_at(body: Tree) -> datetime | None:
@@ -127,13 +132,6 @@ TOLD: dict[str, tuple[str, Finder]] = {
 }
 """Events that say all there is, about a thing whose order matters."""
 
-ONCE = ("ADD", "DELETE", "START", "FINISH", "CALLEND")
-"""Ends of the codes of what can happen to one thing only once, so that a copy is known by the thing's id.
-
-Of updates every notice counts, also a second one in the same second (`ts` has no finer grain): the first may have
-been read back before the second change was made.
-"""
-
 
 def is_thin(body: Tree) -> bool:
     return event_code(body) in THIN and subject(body) is not None
@@ -144,27 +142,3 @@ def subject(body: Tree) -> str | None:
     kind, find = (THIN | TOLD).get(event_code(body), ("", None))
     id_ = find(body) if find else None
     return f"{kind}:{id_}" if id_ else None
-
-
-def delivery_id(body: Tree) -> str | None:
-    """Bitrix24 has no id for a delivery, and sends none twice; but two webhooks may tell the same."""
-    code = event_code(body)
-    thing = ":".join(_things(body))
-    if not thing or not code.endswith(ONCE):
-        return None
-    return f"{code}|{text_at(body, 'auth', 'member_id') or '-'}|{thing}"[:300]
-
-
-def _things(body: Tree) -> list[str]:
-    """Everything by which this fact differs from others of its kind."""
-    data = at(body, "data")
-    found = [
-        _field(body), _task(body), _commented_task(body),
-        decimal(at(data, "FIELDS_AFTER", "MESSAGE_ID")), decimal(at(data, "FIELDS", "ENTITY_TYPE_ID")),
-        text_at(data, "CALL_ID"),
-    ]  # fmt: skip
-    for each in items(at(data, "DATA")):
-        found += [text_at(each, "chat", "id"), text_at(each, "session", "id"), text_at(each, "message", "id")]
-    for each in items(at(data, "MESSAGES")):
-        found += [text_at(each, "im", "chat_id"), text_at(each, "im", "message_id")]
-    return [quote(each, safe=".:") for each in found if each]

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 from gateway.api import Connection, Reference
 
+from .accept import parted
+
 if TYPE_CHECKING:
     from . import Settings
 
@@ -159,7 +161,7 @@ PATHS = {
 
 def url_of(id_: str, portal: str) -> str:
     """The address at which a person opens what a TicketRef id names; `portal` = `https://host[/path]`."""
-    kind, _, rest = id_.partition(":")
+    kind, rest = parted(id_)
     if kind == "spa":
         type_id, _, item = rest.partition(":")
         return f"{portal}/crm/type/{type_id}/details/{item}/"
