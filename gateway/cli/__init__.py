@@ -2,7 +2,7 @@
 
 import sys
 
-from gateway.cli import actions, config, deliveries, demo, doctor, inspect, plugins, rules, run
+from gateway.cli import actions, config, deliveries, demo, doctor, inspect, new, plugins, rules, run
 from gateway.cli.app import app, fail
 from gateway.model.errors import GatewayError
 
@@ -15,6 +15,7 @@ __all__ = [
     "doctor",
     "inspect",
     "main",
+    "new",
     "plugins",
     "rules",
     "run",

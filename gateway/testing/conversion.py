@@ -18,7 +18,8 @@ from gateway.model.webhook import Webhook
 
 from .under_test import VendorUnderTest
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=30)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
 )  # fmt: skip
