@@ -79,13 +79,16 @@ class Contract:
             if scope["type"] != "http" or scope["path"].startswith("/_sandbox/"):
                 await app(scope, receive, send)
                 return
-            asked, answered = bytearray(), bytearray()
+            asked, answered, more = bytearray(), bytearray(), True
+            while more:  # also where the app refuses without looking at the body
+                message = await receive()
+                asked.extend(message.get("body", b""))
+                more = message.get("more_body", False)
+            told: list[Message] = [{"type": "http.request", "body": bytes(asked)}]
             start: MutableMapping[str, Any] = {}
 
             async def receiving() -> Message:
-                message = await receive()
-                asked.extend(message.get("body", b""))
-                return message
+                return told.pop() if told else await receive()
 
             async def sending(message: Message) -> None:
                 start.update(message if message["type"] == "http.response.start" else {})
@@ -139,6 +142,8 @@ class Contract:
         requests = self._answers.iter_request_errors(request)
         self.faults += (Fault(operation, "request", text) for text in _texts(requests))
         undescribed = [f"parameter {name}" for name in sorted(set(query) - declared)]
+        if asked and described and "requestBody" not in described:
+            undescribed.append("a body")
         undescribed += self._undescribed(_json(asked), [self._body(described)], "$")
         self.faults += (Fault(operation, "request", f"undescribed: {what}") for what in undescribed)
         told = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -224,9 +229,16 @@ def _texts(errors: Iterable[Exception]) -> Iterator[str]:
             yield f"{found.json_path}: {found.message}" + (f" ({inner})" if inner else "")
 
 
+class _Plainly(yaml.CSafeLoader):
+    """Zendesk's description has a bare `=`, of which YAML 1.1 would make something of its own."""
+
+
+_Plainly.add_constructor("tag:yaml.org,2002:value", yaml.constructor.SafeConstructor.construct_yaml_str)
+
+
 @cache
 def _document(name: str) -> Mapping[str, Any]:
-    read: Mapping[str, Any] = yaml.load((SPECS / name).read_bytes(), Loader=yaml.CSafeLoader)
+    read: Mapping[str, Any] = yaml.load((SPECS / name).read_bytes(), Loader=_Plainly)
     return read
 
 
