@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox", "SenderConformance", "VendorConformance", "api_for", "misbehaving", "serving"]
 
-SUITE = ("acting", "conformance", "conversion", "desk", "failing", "origin", "telling", "under_test")
+SUITE = (
+    "acting",
+    "conformance",
+    "conversion",
+    "desk",
+    "effects",
+    "failing",
+    "origin",
+    "telling",
+    "under_test",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,27 +10,25 @@ from gateway.client import ApiClient
 from gateway.clock import utc_now
 from gateway.model.action import (
     Action,
-    AddComment,
     AddTags,
     AssignTo,
     CreateTicket,
     RemoveTags,
     SaveContact,
-    SetFields,
     SetPriority,
     SetStatus,
+    TicketAction,
 )
 from gateway.model.connection import Receipt
 from gateway.model.echo import is_ours
 from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.event import CommentCreated, Event, Unrecognized
 from gateway.model.facts import Past
-from gateway.model.scope import folded
-from gateway.model.text import html_to_text
 from gateway.model.ticket import Priority, Status, TicketRef
 
 from .clients import api_for
 from .desk import SHORT, Desk, desk_of
+from .effects import assert_effect
 from .sandbox import serving
 from .under_test import ACTIONS, PROOFS, WHY, VendorUnderTest
 
@@ -92,17 +90,17 @@ class ActionTests(DeskTests):
         for action, _ in self.done_by(desk, kind):
             if not isinstance(action, RemoveTags | AssignTo):  # these may be so before anybody acts
                 assert desk.found(action) is None, "found before it was done"
-            count = len(desk.tickets())
+            scene = Scene(desk, action)
             receipt = desk.do(action)
             assert receipt is not None, f"{kind} is not carried out: declare it in `unsupported`"
-            self.assert_shown(desk, action, receipt, count)
+            scene.assert_done(receipt)
             found = desk.found(action)
             if kind in self.repeatable:
                 assert desk.do(action) == receipt
             else:
                 assert found is not None, f"find_effect does not find {kind}"
                 assert None in (found.remote_id, receipt.remote_id) or found.remote_id == receipt.remote_id
-            self.assert_shown(desk, action, receipt, count)
+            scene.assert_done(receipt)
 
     @pytest.mark.parametrize("fault", ["drop", "slow", "status"])
     def test_an_interrupted_action_has_one_effect(self, desk: Desk, kind: str, fault: str) -> None:
@@ -114,47 +112,14 @@ class ActionTests(DeskTests):
             writes = desk.writes(rehearsal)
             assert writes, f"{kind} writes nothing"
             for number in writes:
-                action, count = made(), len(desk.tickets())
+                action = made()
+                scene = Scene(desk, action)
                 desk.misbehave(kind=fault, skip=number, times=3, **faults.get(fault, {}))
-                error, uncertain = desk.attempt(action, timeout=SHORT)
+                attempt = desk.attempt(action, timeout=SHORT)
                 desk.behave()
-                receipt = desk.again(action, uncertain=uncertain) if error else desk.found(action)
+                receipt = attempt.receipt or desk.again(action, uncertain=attempt.uncertain)
                 assert receipt is not None
-                self.assert_shown(desk, action, receipt, count)
-
-    def assert_shown(self, desk: Desk, action: Action, receipt: Receipt, tickets_before: int) -> None:
-        """A reading shows the effect, once."""
-        opened = isinstance(action, CreateTicket)
-        assert len(desk.tickets()) == tickets_before + opened, "not exactly one ticket was opened"
-        if isinstance(action, SaveContact):
-            assert receipt.remote_id, "a saved contact has an id"
-            return
-        if isinstance(action, CreateTicket):
-            assert receipt.remote_id, "a new ticket has an id"
-        ref = TicketRef(desk.connection.name, receipt.remote_id or "") if opened else action.ticket  # type: ignore[attr-defined]
-        known = desk.read(ref)
-        ticket = known.ticket
-        match action:
-            case CreateTicket(subject=subject, tags=tags):
-                assert ticket.subject == subject
-                assert _plain(tags) <= _plain(ticket.tags)
-            case AddComment():
-                same = [comment for comment in known.comments if _words(comment.body) == _text(action)]
-                assert len(same) == 1, f"{len(same)} comments say it"
-                assert same[0].is_private == action.is_private
-            case SetStatus(status=status):
-                assert ticket.status == self.becomes.get(status, status)
-            case SetPriority(priority=priority):
-                assert ticket.priority == self.becomes.get(priority, priority)
-            case AssignTo(assignee=assignee, team=team):
-                assert assignee is None or (ticket.assignee is not None and ticket.assignee.id == assignee)
-                assert team is None or ticket.team == team
-            case AddTags(tags=tags):
-                assert _plain(tags) <= _plain(ticket.tags)
-            case RemoveTags(tags=tags):
-                assert _plain(tags).isdisjoint(_plain(ticket.tags))
-            case SetFields(fields=fields):
-                assert fields.items() <= ticket.custom_fields.items()
+                scene.assert_done(receipt)
 
     def test_an_action_of_ours_comes_back_as_ours(self, desk: Desk, kind: str) -> None:
         if self.is_unsupported(kind):
@@ -197,10 +162,11 @@ class ActionTests(DeskTests):
 
     def _assert_round_trip(self, desk: Desk, made: Callable[[TicketRef], Action], word: Any) -> None:
         ref = desk.opens()
+        scene = Scene(desk, made(ref))
         receipt = desk.do(made(ref))
         assert (receipt is None) == (self.becomes.get(word, word) is None)
         if receipt is not None:
-            self.assert_shown(desk, made(ref), receipt, len(desk.tickets()))
+            scene.assert_done(receipt)
 
     def test_the_rate_limit_is_honoured(self) -> None:
         """As many calls as are allowed are made, and not one more than the sandbox bears."""
@@ -212,6 +178,28 @@ class ActionTests(DeskTests):
             statuses = [call["status"] for call in app.calls]
         assert 429 not in statuses
         assert made >= rate.calls
+
+
+class Scene:
+    """What there was before an action."""
+
+    def __init__(self, desk: Desk, action: Action) -> None:
+        self._desk, self._action = desk, action
+        self._count = len(desk.tickets())
+        self._before = desk.read(action.ticket) if isinstance(action, TicketAction) else None
+
+    def assert_done(self, receipt: Receipt) -> None:
+        """A reading shows the effect, once."""
+        action, opens = self._action, isinstance(self._action, CreateTicket)
+        assert len(self._desk.tickets()) == self._count + opens, "not exactly one ticket was opened"
+        if not isinstance(action, TicketAction):
+            assert receipt.remote_id, f"{action.kind} gives an id"
+        if isinstance(action, SaveContact):
+            return
+        ref = TicketRef(self._desk.connection.name, receipt.remote_id or "")
+        if isinstance(action, TicketAction):
+            ref = action.ticket
+        assert_effect(action, self._before, self._desk.read(ref), self._desk.subject.becomes)
 
 
 def _calls_until_held_back(subject: VendorUnderTest, api: ApiClient, most: int) -> int:
@@ -230,15 +218,3 @@ def _is_ours(event: Event, desk: Desk, past: Past | None) -> bool:
     if isinstance(event, Unrecognized):
         return True  # no rule is asked about it
     return is_ours(event, desk.connection.settings.own_ids(), [past] if past else [])
-
-
-def _plain(tags: Any) -> set[str]:
-    return {"".join(filter(str.isalnum, folded(tag))) for tag in tags}
-
-
-def _text(action: AddComment) -> str:
-    return _words(html_to_text(action.body) if action.is_html else action.body)
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())

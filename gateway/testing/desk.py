@@ -6,6 +6,7 @@ The data path in small: what `gateway.pipeline` does with the stores, without an
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -167,15 +168,22 @@ class Desk:
         self.do(action, api)
         return [number for number, call in enumerate(api.calls) if call.method not in READS]
 
-    def attempt(self, action: Action, **client: Any) -> tuple[ApiError | None, bool]:
-        """How an attempt failed, and whether the pipeline would look for its effect before the next one."""
+    def attempt(self, action: Action, **client: Any) -> "Attempt":
         api = self.api(**client)
         try:
-            self.do(action, api)
+            return Attempt(receipt=self.do(action, api))
         except ApiError as error:
             wrote = any(call.method not in READS and call.status is not None for call in api.calls)
-            return error, error.uncertain or (wrote and error.passing)
-        return None, False
+            return Attempt(error=error, uncertain=error.uncertain or (wrote and error.passing))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one ended. `uncertain` = the pipeline would look for its effect before the next one."""
+
+    receipt: Receipt | None = None
+    error: ApiError | None = None
+    uncertain: bool = False
 
 
 def _at_once(_seconds: float) -> None:

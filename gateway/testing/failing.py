@@ -15,6 +15,7 @@ from gateway.clock import utc_now
 from gateway.model.action import Action
 from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import TicketRef
+from gateway.redaction import is_sensitive
 
 from .acting import LATE, DeskTests
 from .clients import api_for
@@ -48,7 +49,7 @@ class FailureTests(DeskTests, ConversionTests):
         ref = desk.opens()
         for action in self._one_of_each(ref):
             desk.misbehave(kind="status", status=code, retry_after=ASKED_SECONDS if code == 429 else None)
-            error, _ = desk.attempt(action)
+            error = desk.attempt(action).error
             assert error is not None, f"{action.kind} succeeds although everything is answered {code}"
             assert (error.failure, error.status) == (self.meanings[code], code)
             assert code >= 500 or not error.uncertain, "what was refused was not done"
@@ -63,7 +64,7 @@ class FailureTests(DeskTests, ConversionTests):
     def test_an_answer_that_never_comes_is_told_apart(self, desk: Desk, fault: dict[str, Any]) -> None:
         ref = desk.opens()
         desk.misbehave(**fault)
-        error, _ = desk.attempt(self._one_of_each(ref)[0], timeout=SHORT)
+        error = desk.attempt(self._one_of_each(ref)[0], timeout=SHORT).error
         assert error is not None
         assert error.failure is ApiFailure.UNANSWERED
         with pytest.raises(ApiError) as reading:
@@ -79,6 +80,10 @@ class FailureTests(DeskTests, ConversionTests):
 
     def _one_of_each(self, ref: TicketRef) -> list[Action]:
         return [self.samples_of(kind, ref)[0] for kind in ACTIONS if kind not in self.unsupported]
+
+    def test_settings_that_sound_like_secrets_are_kept_as_secrets(self) -> None:
+        for name, value in self.account.settings:
+            assert not (is_sensitive(name) and isinstance(value, str)), f"{name}: make it a SecretStr"
 
     def test_no_secret_is_shown(
         self, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
