@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -121,7 +121,7 @@ def _nowhere_to_send(connection: Connection[Any] | None, name: str) -> tuple[str
 def _carry_out(
     runtime: Runtime, connection: Connection[Any], api: ApiSettings, claimed: Sequence[Row[Any]], purse: Purse
 ) -> list[Result]:
-    """Tickets side by side, the actions of one ticket one after the other."""
+    """Tickets side by side where the vendor is slow, the actions of one ticket one after the other."""
     if not claimed:
         return []
     deadline = runtime.clock() + timedelta(seconds=START_WITHIN)
@@ -138,16 +138,18 @@ def _carry_out(
                 results.append(_perform(runtime, connection, api, row, purse))
         return results
 
-    results: list[Result] = []
-    quick = True
-    begun = time.monotonic()
-    while lanes and (quick or api.rate.concurrency == 1):
-        results += lane(lanes.pop(0))
-        quick = time.monotonic() - begun < WORTH_A_THREAD * len(results)
-    if lanes:
-        with ThreadPoolExecutor(api.rate.concurrency, thread_name_prefix="execute") as pool:
-            results += [result for found in pool.map(lane, lanes) for result in found]
-    return results
+    if api.rate.concurrency == 1 or len(lanes) == 1:
+        return [result for rows in lanes for result in lane(rows)]
+    with ThreadPoolExecutor(api.rate.concurrency, thread_name_prefix="execute") as pool:
+        begun, made = time.monotonic(), len(lanes[0])
+        beside = [pool.submit(lane, lanes.pop(0))]
+        wait(beside, WORTH_A_THREAD * made)  # no longer: it may hang until nothing else may be begun
+        alone: list[Result] = []
+        while lanes and beside[0].done() and time.monotonic() - begun < WORTH_A_THREAD * made:
+            alone += lane(lanes.pop(0))
+            made = len(alone) + len(beside[0].result())
+        beside += [pool.submit(lane, rows) for rows in lanes]
+        return [*alone, *(result for found in beside for result in found.result())]
 
 
 def handed_back(row: Row[Any], now: datetime) -> Result:

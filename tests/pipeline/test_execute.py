@@ -405,28 +405,42 @@ def of_tickets(number: int) -> list[AddTags]:
     return [AddTags(ticket=TicketRef("desk", str(n)), tags=("x",), reason="r") for n in range(number)]
 
 
-def test_tickets_of_a_quick_vendor_are_worked_on_one_at_a_time_without_threads(
-    gateway, vendor, decided, monkeypatch
-):
+def test_tickets_of_a_quick_vendor_are_worked_on_one_at_a_time(gateway, vendor, decided, monkeypatch):
     monkeypatch.setattr("gateway.pipeline.execute.WORTH_A_THREAD", 60)  # on a busy machine nobody is quick
     vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
     vendor.done = watched = Watched(wait=lambda number: None)
     assert send(gateway, decided(*of_tickets(5))).states == {"done": 5}
     assert watched.beside == [1] * 5
-    assert set(watched.threads) == {threading.current_thread().name}
+    assert set(watched.threads[1:]) == {threading.current_thread().name}, "a thread for the first, to time it"
 
 
 def test_tickets_of_a_slow_vendor_are_worked_on_side_by_side_as_far_as_it_allows(gateway, vendor, decided):
+    """Also beside the first, which may hang for longer than anything may be begun after it."""
+    together = threading.Barrier(3)
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
+    vendor.done = watched = Watched(wait=lambda number: together.wait(5))
+    assert send(gateway, decided(*of_tickets(6))).states == {"done": 6}
+    assert max(watched.beside) == 3
+    assert threading.current_thread().name not in watched.threads
+
+
+def test_a_vendor_that_becomes_slow_gets_threads(gateway, vendor, decided, monkeypatch):
+    monkeypatch.setattr("gateway.pipeline.execute.WORTH_A_THREAD", 0.2)
     together = threading.Barrier(3)
     vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
     vendor.done = watched = Watched(
-        wait=lambda number: time.sleep(2 * WORTH_A_THREAD) if number == 1 else together.wait(5)
+        wait=lambda number: time.sleep(0.6) if number == 2 else number > 2 and together.wait(5)
     )
-    assert send(gateway, decided(*of_tickets(7))).states == {"done": 7}
-    assert watched.beside[0] == 1, "only its first answer shows that it is slow"
+    assert send(gateway, decided(*of_tickets(8))).states == {"done": 8}
+    assert watched.beside[:2] == [1, 1]
     assert max(watched.beside) == 3
-    assert watched.threads[0] == threading.current_thread().name
-    assert threading.current_thread().name not in watched.threads[1:]
+
+
+def test_one_ticket_needs_no_thread_however_slow_the_vendor(gateway, vendor, decided):
+    vendor.rate = RateLimit(calls=1000, seconds=1, concurrency=3)
+    vendor.done = watched = Watched(wait=lambda number: time.sleep(2 * WORTH_A_THREAD))
+    assert send(gateway, decided(tag("a"), tag("b"))).states == {"done": 2}
+    assert set(watched.threads) == {threading.current_thread().name}
 
 
 def test_a_slow_vendor_that_allows_one_call_at_a_time_gets_one(gateway, vendor, decided):
