@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 OPEN, PORTAL = 2, 2  # status and source of a ticket that we open
 PRIORITIES = {Priority.LOW: 1, Priority.NORMAL: 2, Priority.HIGH: 3, Priority.URGENT: 4}
+LAST_FIXED_STATUS = 5
 LONGEST_SUBJECT = 255
 LONGEST_TAG = 32
 NEWEST_PAGES = 3  # of a hundred tickets: an interrupted creation is looked for among the newest
@@ -250,8 +251,10 @@ def _status(action: SetStatus, api: ApiClient) -> int | None:
     named = settings.all_statuses()
     label = (action.remote_status or "").strip()
     if not label:
-        wanted = Status.OPEN if action.status is Status.NEW else action.status  # there is no "new"
-        return next((status.id for status in named.values() if status.means is wanted), None)
+        # Open, Pending, Resolved and Closed are in every account; then comes what this one has of its own
+        ranked = sorted(named.values(), key=lambda status: status.id > LAST_FIXED_STATUS)
+        meant = (action.status, Status.OPEN) if action.status is Status.NEW else (action.status,)
+        return next((status.id for word in meant for status in ranked if status.means is word), None)
     for name, status in named.items():
         if folded(name) == folded(label):
             return status.id

@@ -117,18 +117,38 @@ def hook() -> Callable[..., Webhook]:
     return make
 
 
+class Stage:
+    """One address, behind which each test puts a sandbox of its own: starting a server takes longer than a test."""
+
+    app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def stages() -> Iterator[list[tuple[Stage, str]]]:
+    """Two of them: some tests want two sandboxes at a time."""
+    first, second = Stage(), Stage()
+    with serving(first) as one, serving(second) as other:
+        yield [(first, one), (second, other)]
+
+
 @pytest.fixture
-def sandbox_with() -> Callable[..., Any]:
+def sandbox_with(stages: list[tuple[Stage, str]]) -> Callable[..., Any]:
     """A context manager: `with sandbox_with(html="plain") as sandbox`; without the rate limits unless told."""
+    free = list(stages)
 
     @contextmanager
     def running(
         *, settings: dict[str, Any] | None = None, rate: RateLimit | None = PLENTY, **options: Any
     ) -> Iterator[Sandbox]:
-        app = create_app(**({"calls_per_minute": None} | options))
-        with serving(app) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        stage, url = free.pop()
+        stage.app = create_app(**({"calls_per_minute": None} | options))
+        with httpx.Client(base_url=url, trust_env=False) as http:
             connection = connect(base_url=f"{url}/api/v2", **(settings or {}))
-            yield Sandbox(app, url, api_for(freshdesk, connection, rate=rate), http)
+            yield Sandbox(stage.app, url, api_for(freshdesk, connection, rate=rate), http)
+        free.append((stage, url))
 
     return running
 

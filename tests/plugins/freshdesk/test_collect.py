@@ -6,7 +6,7 @@ import pytest
 from gateway_plugins import freshdesk
 from gateway_plugins.freshdesk import collect, convert
 
-from gateway.api import ApiError, ApiFailure, Status, TicketRef
+from gateway.api import Answer, ApiError, ApiFailure, Status, TicketRef
 
 
 def changed(sandbox, since):
@@ -96,13 +96,11 @@ def test_a_deleted_ticket_is_read_as_deleted_and_a_destroyed_one_is_missing(sand
     assert missing.value.failure is ApiFailure.MISSING
 
 
-@pytest.mark.parametrize("path", ["/api/v2/tickets/4711", "/api/v2/tickets/4711/conversations"])
-def test_an_empty_answer_is_no_ticket_and_a_missing_list_no_empty_one(sandbox, path):
+@pytest.mark.parametrize(("path", "status"), [("", 404), ("/conversations", 404)])
+def test_an_empty_answer_is_no_ticket_and_a_missing_list_no_empty_one(sandbox, path, status):
     ref = sandbox.open()
-    if path.endswith("conversations"):
-        sandbox.misbehave(kind="status", status=404, path=path)
-    else:
-        sandbox.misbehave(kind="status", status=404, path="/api/v2/tickets")
+    faulty = f"/api/v2/tickets/{ref.id}{path}" if path else "/api/v2/tickets"
+    sandbox.misbehave(kind="status", status=status, path=faulty)
     with pytest.raises(ApiError) as missing:
         sandbox.collect(ref)
     assert missing.value.failure is ApiFailure.MISSING
@@ -128,6 +126,28 @@ def test_deleted_tickets_are_done_without_where_filters_cannot_be_combined(sandb
         ref, gone = sandbox.open(), sandbox.open()
         sandbox.change(gone, deleted=True)
         assert changed(sandbox, datetime(2026, 1, 1, tzinfo=UTC)) == [ref.id]
+
+
+def test_an_answer_without_a_body_is_no_ticket():
+    for body in (None, [], {}, "x"):
+        with pytest.raises(ApiError) as missing:
+            collect.one(Answer(status=200, headers={}, body=body, text=""), "ticket 7")
+        assert missing.value.failure is ApiFailure.MISSING
+
+
+def test_an_account_without_a_status_field_has_no_labels(sandbox, monkeypatch):
+    monkeypatch.setattr(collect, "rows_of", lambda answer: [{"name": "status", "choices": ["Open"]}])
+    assert collect.status_labels(sandbox.api) == {}
+
+
+@pytest.mark.parametrize("failure", [429, 500])
+def test_deleted_tickets_that_cannot_be_listed_now_are_an_error(sandbox, failure):
+    sandbox.open()
+    listed = freshdesk.list_changed(since=datetime(2026, 1, 1, tzinfo=UTC), api=sandbox.api)
+    next(listed)
+    sandbox.misbehave(kind="status", status=failure, retry_after=60, path="/api/v2/tickets")
+    with pytest.raises(ApiError):
+        next(listed)
 
 
 @pytest.mark.parametrize("failure", [429, 401, 500])

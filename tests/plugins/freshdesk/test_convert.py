@@ -130,6 +130,14 @@ def test_unusual_values_never_fail(collected, connection, fields, expected):
     assert {name: getattr(ticket, name) for name in expected} == expected
 
 
+def test_a_ticket_and_a_word_of_nobody_are_nobodys(collected, connection):
+    nobodys = changed(collected, requester_id=None, requester=None)
+    nobodys["conversations"] = [{"id": 43000000001, "user_id": None, "body": "<b>Oi</b>"}]
+    snapshot = convert.snapshot(nobodys, None, connection)
+    assert (snapshot.ticket.contact, snapshot.comments[0].author) == (None, None)
+    assert (snapshot.comments[0].body, snapshot.comments[0].is_private) == ("Oi", True)
+
+
 def test_only_what_was_said_is_known(connection):
     known = convert.snapshot({"ticket": {"id": 4711, "status": 2}}, None, connection).ticket.known()
     assert not known.keys() & {"subject", "tags", "contact", "assignee", "team", "priority", "custom_fields"}

@@ -266,6 +266,20 @@ def test_a_status_of_the_settings_has_our_word(sandbox_with):
         assert ("GET", "/ticket_fields") not in sandbox.calls()
 
 
+def test_a_status_of_its_own_takes_the_place_of_no_usual_one_but_is_preferred_to_waiting(sandbox_with):
+    own = {
+        "Agendado": {"id": 8, "means": "open"}, "Aberto": {"id": 2, "means": "open"},
+        "Esperando cliente": {"id": 6, "means": "on_hold"},
+    }  # fmt: skip
+    with sandbox_with(settings={"statuses": own}) as sandbox:
+        ref = sandbox.open(status=5)
+        for status, number in ((Status.OPEN, 2), (Status.ON_HOLD, 6), (Status.NEW, 2)):
+            sandbox.do(act(SetStatus, ref, status=status))
+            assert sandbox.ticket(ref)["status"] == number
+        sandbox.do(act(SetStatus, ref, status=Status.OPEN, remote_status="agendado "))
+        assert sandbox.ticket(ref)["status"] == 8
+
+
 def test_a_status_that_the_account_lacks_is_refused_by_name(sandbox):
     with pytest.raises(ApiError, match="no ticket status 'Nunca'") as refused:
         sandbox.do(act(SetStatus, sandbox.open(), status=Status.OPEN, remote_status="Nunca"))
@@ -275,7 +289,8 @@ def test_a_status_that_the_account_lacks_is_refused_by_name(sandbox):
 def test_cancelled_is_no_status_of_freshdesk_unless_the_settings_say_so(sandbox_with):
     settings = {"statuses": {"Agendado": {"id": 8, "means": "canceled"}}}
     with sandbox_with() as plain, sandbox_with(settings=settings) as mapped:
-        assert plain.do(act(SetStatus, plain.open(), status=Status.CANCELED)) is None
+        canceled = act(SetStatus, plain.open(), status=Status.CANCELED)
+        assert (plain.do(canceled), plain.found(canceled)) == (None, None)
         assert mapped.do(act(SetStatus, mapped.open(), status=Status.CANCELED))
 
 

@@ -88,6 +88,37 @@ def test_what_is_wrong_is_refused_with_its_code(sandbox, body, code):
     assert sandbox.tickets() == []
 
 
+@pytest.mark.parametrize(("body", "code"), [
+    ({"email": "a@b.example"}, "missing_field"), ({"name": "A"}, "missing_field"),
+    ({"name": "A", "email": "a@b.example", "nick": "a"}, "invalid_field"),
+    ({"name": "A", "email": "Ana.Dias@desk.example"}, "duplicate_value"),
+])  # fmt: skip
+def test_a_contact_that_is_wrong_is_refused_with_its_code(sandbox, body, code):
+    answer = call(sandbox, "POST", "/contacts", json=body)
+    assert answer.json()["errors"][0]["code"] == code
+    assert answer.status_code == (409 if code == "duplicate_value" else 400)
+
+
+def test_an_agent_may_ask_for_something_too(sandbox):
+    ref = sandbox.open(email="Ana.Dias@desk.example")
+    assert sandbox.ticket(ref)["requester_id"] == 43000002
+    assert sandbox.contacts() == []
+
+
+def test_a_spam_ticket_counts_as_deleted_and_a_contact_is_shown(sandbox):
+    ref = sandbox.open()
+    sandbox.change(ref, spam=True, phone="+551135550199")
+    assert sandbox.snapshot(ref).ticket.deleted
+    number = sandbox.ticket(ref)["requester_id"]
+    assert call(sandbox, "GET", f"/contacts/{number}").json()["phone"] == "+551135550199"
+    assert (
+        call(
+            sandbox, "GET", f"/contacts/{number}", headers={"Authorization": "Basic !"}, auth=None
+        ).status_code
+        == 401
+    )
+
+
 def test_bodies_must_be_json(sandbox):
     typed = {"Content-Type": "application/json"}
     for body in (b"{", b"[]"):
