@@ -64,6 +64,12 @@ class Functions(functions.Functions):
         local = told if told.tzinfo else told.replace(tzinfo=_zone(zone))
         return local.astimezone(UTC).isoformat()
 
+    @functions.signature({"types": ["string", "number", "null"]}, {"types": ["string"]})
+    def _func_to_date(self, moment: str | float | None, zone: str) -> str | None:
+        """The day of that moment in `zone`, for dates that are told as times."""
+        utc = self._func_to_utc(moment, zone)
+        return None if utc is None else datetime.fromisoformat(utc).astimezone(_zone(zone)).date().isoformat()
+
     @functions.signature({"types": ["string", "number", "boolean", "null"]}, {"types": ["object"]})
     def _func_lookup(self, word: JSON, table: dict[str, JSON]) -> JSON:
         """What `table` has for `word`: ``lookup(state, `{"done": "resolved"}`)``; None where it has nothing."""

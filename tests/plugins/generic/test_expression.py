@@ -178,6 +178,9 @@ def test_a_search_raises_nothing_but_one_line_of_value_error(expression, documen
         ("object(nothing)", {}, {}),
         ("renamed(told, names)", {"told": {"a": 1, "b": 2}, "names": {"a": "Plano", "b": ""}}, {"Plano": 1, "b": 2}),
         ("renamed(told, names)", {}, {}),
+        ("to_date(at, 'America/Sao_Paulo')", {"at": "2026-09-15T23:59:59.000-03:00"}, "2026-09-15"),
+        ("to_date(at, 'America/Sao_Paulo')", {"at": "2026-09-16T01:00:00Z"}, "2026-09-15"),
+        ("to_date(at, 'America/Sao_Paulo')", {"at": None}, None),
         ("renamed(told, names)", {"told": {"a": 1}}, {"a": 1}),
     ],
 )  # fmt: skip
