@@ -108,7 +108,8 @@ class ActionTests(DeskTests):
         if self.is_unsupported(kind):
             return
         faults: dict[str, dict[str, Any]] = {"slow": {"seconds": LATE}, "status": {"status": 500}}
-        for rehearsal, made in self.done_by(desk, kind):
+        samples = list(self.done_by(desk, kind))
+        for rehearsal, made in samples[:1] if fault == "slow" else samples:  # the slow one takes its time
             writes = desk.writes(rehearsal)
             assert writes, f"{kind} writes nothing"
             for number in writes:

@@ -89,9 +89,9 @@ class FailureTests(DeskTests, ConversionTests):
         self, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         """Not even by a vendor that quotes all it was sent: in no error, trace, log line, event or setting."""
-        caplog.set_level(logging.DEBUG)
         for library in ("httpx", "httpcore", "asyncio"):  # as in production, see gateway.logs
             caplog.set_level(logging.WARNING, logger=library)
+        caplog.set_level(logging.DEBUG)  # last, as each of these sets what is caught as well
         parrot = Starlette(routes=[Route("/{path:path}", _quote, methods=list(METHODS))])
         shown: list[str] = [
             repr(self.account),
