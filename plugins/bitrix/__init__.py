@@ -6,9 +6,9 @@ Setup for the tenant's admin is in README.md (README.pt-BR.md) beside this file.
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from gateway.api import (
     JSON,
@@ -33,6 +33,13 @@ from gateway.api import (
 )
 
 from . import accept, collect, convert, execute, links, portal
+
+Tokens = Annotated[
+    tuple[SecretStr, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
+    Field(min_length=1, max_length=20),
+]
+"""One secret, or several: every outgoing webhook of a portal has a token of its own."""
 
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::\d{1,5})?")
 
@@ -72,7 +79,7 @@ class Settings(ConnectionSettings):
     phone_region: str = Field("BR", pattern=r"^[A-Z]{2}$", description="country of numbers without +country")
     calls_per_second: int = Field(2, ge=1, le=50, description="the plan's limit: 2, Enterprise 5")
     webhook_secret: SecretStr = Field(description="of the inbound webhook: the last part of its address")
-    application_token: SecretList = Field(description="of the outgoing webhooks, or of the local application")
+    application_token: Tokens = Field(description="of the outgoing webhooks, or of the local application")
     hook_key: SecretList | None = Field(
         None, description="a second proof, as `?key=` of the handler's address"
     )
@@ -80,7 +87,10 @@ class Settings(ConnectionSettings):
     @field_validator("portal_host", "former_hosts")
     @classmethod
     def _hosts(cls, given: Any) -> Any:
-        hosts = [host.lower().removesuffix(".") for host in ((given,) if isinstance(given, str) else given)]
+        hosts = [
+            host.lower().removesuffix(":443").removesuffix(".")
+            for host in ((given,) if isinstance(given, str) else given)
+        ]
         for host in hosts:
             if not HOST.fullmatch(host):
                 raise ValueError(

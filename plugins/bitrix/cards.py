@@ -146,7 +146,7 @@ def timeline(collected: JSON, webhook: Webhook, connection: "Connection[Settings
         created_at=written,
     )
     yield CommentCreated(
-        id=f"comment@{comment.id}", occurred_at=written or webhook.received_at, actor=author,
+        id=f"comment@{comment.id}:{id_}", occurred_at=written or webhook.received_at, actor=author,
         ticket=ticket, comment=comment,
     )  # fmt: skip
 

@@ -178,7 +178,7 @@ def messages(body: Tree, webhook: Webhook, connection: "Connection[Settings]") -
         if author is None:
             continue
         yield CommentCreated(
-            id=f"comment@message:{id_}",
+            id=f"comment@message:{id_}:{ref.id}",
             occurred_at=at_,
             actor=author,
             ticket=Ticket(ref=ref, kind=TicketKind.CONVERSATION),

@@ -104,7 +104,9 @@ def _found_on_card(action: AddComment, kind: str, id_: str, api: ApiClient) -> R
         if len(newest) >= LOOKED_AT:
             break
     hit = _hit(action, newest, "COMMENT", "AUTHOR_ID", settings)
-    return _receipt(comment_id(hit["ID"]), action, settings) if hit else None
+    if hit is None:
+        return None
+    return Receipt(remote_id=comment_id(hit["ID"]), url=url_of(f"{kind}:{id_}", settings.portal_url()))
 
 
 # --- open lines -------------------------------------------------------------------------------------------------

@@ -78,9 +78,14 @@ def find_effect(action: Action, api: ApiClient) -> Receipt | None:
         case AddComment():
             return comments.found(action, api)
         case SetStatus() | SetPriority() | AssignTo() | AddTags() | RemoveTags() | SetFields():
-            kind, id_ = _named(action)
-            stored = _stored(kind, id_, api) if kind in STORED else {}
-            return Receipt(url=_url(action.ticket.id, api)) if _lacking(action, stored, api) == {} else None
+            kind, id_ = parted(action.ticket.id)
+            if (
+                kind not in STORED
+                or _lacking(action, {}, api) is None
+                or _lacking(action, _stored(kind, id_, api), api)
+            ):
+                return None
+            return Receipt(url=_url(action.ticket.id, api))
         case SaveContact(contact=contact):
             card = contacts.found(contact, api)
             if card is None or contacts.difference(contact, card, api.connection.settings):
@@ -178,17 +183,13 @@ def _found_deal(action: CreateTicket, api: ApiClient) -> Receipt | None:
 STORED = {"task", *comments.CARDS}
 
 
-def _named(action: Change) -> tuple[str, str]:
-    return parted(action.ticket.id)
-
-
 def _stored(kind: str, id_: str, api: ApiClient) -> dict[str, Any]:
     return collect.task(id_, api) if kind == "task" else collect.item(kind, id_, api)
 
 
 def _change(action: Change, api: ApiClient) -> Receipt | None:
     """Tags are one list, which is read, merged and written whole; everything else is written unread."""
-    kind, id_ = _named(action)
+    kind, id_ = parted(action.ticket.id)
     if kind not in STORED:
         return None
     is_list = isinstance(action, AddTags | RemoveTags)
@@ -213,7 +214,7 @@ def _change(action: Change, api: ApiClient) -> Receipt | None:
 
 def _lacking(action: Change, stored: dict[str, Any], api: ApiClient) -> dict[str, JSON] | None:
     """The fields of an update that brings `stored` to what is wanted; empty = it is so; None = cannot be."""
-    kind, _ = _named(action)
+    kind, _ = parted(action.ticket.id)
     settings: Settings = api.connection.settings
     if isinstance(action, AddTags | RemoveTags):
         return _tags(action, kind, stored, settings)

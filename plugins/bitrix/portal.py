@@ -96,7 +96,7 @@ def _answer(api: ApiClient, method: str, asked: Mapping[str, Any], *, repeatable
 
 
 def _checked(answer: Answer, api: ApiClient) -> Answer:
-    """Some methods say "200" to a failure, which the client takes for a success and shows to nobody's secrets."""
+    """Some methods say "200" to a failure: for the client a success, so what is quoted there is still unredacted."""
     if not isinstance(answer.body, dict) or "error" not in answer.body or (error := explain(answer)) is None:
         return answer
     secret = api.connection.settings.webhook_secret.get_secret_value()

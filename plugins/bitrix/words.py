@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WHOLE_CURRENCIES = {"CLP", "JPY", "KRW", "PYG", "VND", "ISK", "UGX", "XAF", "XOF"}
 """Those whose smallest unit is one."""
 
+LARGEST_AMOUNT = Decimal(10) ** 15
+
 EMPTY: tuple[object, ...] = (None, "", False, [], {})
 """What "none" looks like, by field and method."""
 
@@ -37,8 +39,10 @@ def minor(amount: JSON, currency: str) -> int | None:
         return None
     try:
         value = Decimal(str(amount))
+        if not abs(value) < LARGEST_AMOUNT:  # also what is no number
+            return None
         return int((value if currency in WHOLE_CURRENCIES else value * 100).to_integral_value())
-    except (InvalidOperation, OverflowError, ValueError):
+    except InvalidOperation:
         return None
 
 
