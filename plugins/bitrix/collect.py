@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gateway.api import JSON, ApiClient, ApiError, ApiFailure, TicketRef
+from gateway.api import JSON, ApiClient, ApiError, ApiFailure, ChangedRef, TicketRef
 
 from .accept import decimal, parted
 from .portal import PAGE, missing, pages, read
+from .words import instant
 
 if TYPE_CHECKING:
     from . import Settings
@@ -230,10 +231,15 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
         api, "tasks.task.list", "tasks",
         filter={">=CHANGED_DATE": moment}, select=["ID", "CHANGED_DATE"], order={"ID": "asc"},
     )  # fmt: skip
-    yield from (TicketRef(connection, f"task:{row['id']}") for page in tasks for row in page)
+    yield from (_listed(connection, "task", row, "changedDate") for page in tasks for row in page)
     for kind in ("deal", "contact"):
         cards = pages(
             api, "crm.item.list", "items", entityTypeId=TYPE_IDS[kind],
             filter={">=updatedTime": moment}, select=["id", "updatedTime"], order={"id": "asc"},
         )  # fmt: skip
-        yield from (TicketRef(connection, f"{kind}:{row['id']}") for page in cards for row in page)
+        yield from (_listed(connection, kind, row, "updatedTime") for page in cards for row in page)
+
+
+def _listed(connection: str, kind: str, row: JSON, time: str) -> TicketRef:
+    at, name = instant(row.get(time)), f"{kind}:{row['id']}"
+    return ChangedRef(connection, name, at) if at else TicketRef(connection, name)
