@@ -59,6 +59,14 @@ MEANINGS = {
         "en": "how long a call of a worker that died may still be on its way; only tests want it shorter",
         "pt-BR": "por quanto tempo uma chamada de um worker morto ainda pode estar a caminho; só testes o encurtam",
     },
+    "reconcile_minutes": {
+        "en": "how often each vendor is asked for tickets whose webhook never came; 0: never",
+        "pt-BR": "de quanto em quanto tempo se pergunta a cada fornecedor por chamados cujo webhook nunca veio; 0: nunca",
+    },
+    "reconcile_lookback_minutes": {
+        "en": "how far each such look reaches back beyond the one before",
+        "pt-BR": "até quanto antes da consulta anterior cada uma dessas consultas volta",
+    },
     "action_budget": {
         "en": "actions per ticket and hour; the rest is held, with an incident",
         "pt-BR": "ações por chamado e hora; o resto fica retido, com um incidente",

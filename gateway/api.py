@@ -95,6 +95,7 @@ from gateway.model.template import Template, check_template, render
 from gateway.model.text import html_to_text, sanitised, text_to_html
 from gateway.model.ticket import (
     Attachment,
+    ChangedRef,
     Comment,
     Priority,
     Snapshot,
@@ -111,7 +112,7 @@ __all__ = [
     "JSON", "Action", "AddComment", "AddTags", "Answer", "ApiClient", "ApiError", "ApiFailure", "ApiSettings",
     "Appointment", "AppointmentCancelled", "AppointmentContacted", "AppointmentFinished",
     "AppointmentRescheduled", "AppointmentScheduled", "AssignTo", "Attachment", "Calendar", "Call",
-    "CallEnded", "CancelTimer", "Choice", "CollectFirst", "Comment", "CommentCreated", "Connection",
+    "CallEnded", "CancelTimer", "ChangedRef", "Choice", "CollectFirst", "Comment", "CommentCreated", "Connection",
     "ConnectionSettings", "Contact", "ContactUpdated", "CreateTicket", "Customer", "CustomerUpdated", "Deal",
     "DealLost", "DealUpdated", "DealWon", "Event", "Facts", "FollowUp", "FormRequested", "FormSubmission",
     "FormSubmitted", "GatewayError", "Instant", "Invoice", "LinkTickets", "Notify", "OnboardingFinished",

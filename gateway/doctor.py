@@ -10,13 +10,13 @@ from redis.exceptions import RedisError
 from rq.worker import Worker
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway import embedded, jobs
+from gateway import embedded, jobs, sources
 from gateway.embedded import Stores
 from gateway.model.connection import Connection
 from gateway.model.errors import ApiError, ApiFailure, GatewayError
 from gateway.runtime import Runtime
 from gateway.settings import Settings
-from gateway.store import condition, database, history
+from gateway.store import condition, database, history, incidents, reconciliations
 from gateway.store.secrets import Keyring
 from gateway.store.tenants import Company
 
@@ -27,6 +27,9 @@ VERY_LATE = timedelta(minutes=10)
 SKEW = timedelta(seconds=2)
 LARGE_SKEW = timedelta(seconds=60)
 """Signatures of webhooks are refused a few minutes off; timers are to be exact to the minute."""
+
+FORGOTTEN = timedelta(minutes=10)
+RECENT = timedelta(days=1)
 
 PROBES = 4
 """Vendors that are asked at the same time."""
@@ -99,6 +102,8 @@ def of_installation(runtime: Runtime, *, offline: bool = False) -> Findings:
         ("waiting", _waiting),
         ("stopped", _stopped),
         ("incidents", _incidents),
+        ("sources", _sources),
+        ("reconciliation", _reconciliations),
         ("configuration", _configuration),
     ]
     if not offline:
@@ -205,6 +210,46 @@ def _incidents(runtime: Runtime) -> Findings:
         yield Finding("incidents", "warn", text, "gateway incidents")
     else:
         yield Finding("incidents", "ok", "none is open")
+
+
+def _sources(runtime: Runtime) -> Findings:
+    """Does every connection send as it always did?"""
+    with runtime.db.connect() as db:
+        alarms = incidents.open_ones(db, sources.QUIET)
+    for (tenant, name), alarm in sorted(alarms.items()):
+        look = (
+            f"look at the webhook's settings at the vendor; gateway connections show {name} --tenant {tenant}"
+        )
+        yield Finding("source", "warn", f"{tenant}/{alarm.message}", look)
+    if not alarms:
+        yield Finding("sources", "ok", "none has gone quiet against its habit")
+
+
+def _reconciliations(runtime: Runtime) -> Findings:
+    """Is each vendor asked for what it did not tell, and does it tell all?"""
+    now = runtime.clock()
+    with runtime.db.connect() as db:
+        known = runtime.directory.current(db)
+        rows = [r for r in reconciliations.all_of(db) if known.connection(r.tenant, r.connection) is not None]
+    wrong = False
+    for row in rows:
+        name = f"{row.tenant}/{row.connection}"
+        show = f"gateway connections show {row.connection} --tenant {row.tenant}"
+        if row.error is not None:
+            wrong = True
+            yield Finding("reconciliation", "warn", f"{name} could not be gone through: {row.error}", show)
+        elif now - row.next_at > FORGOTTEN:
+            wrong = True
+            text = f"{name} has been due for {(now - row.next_at).total_seconds() / 60:.0f} min"
+            yield Finding("reconciliation", "warn", text, "is a worker running?")
+        if row.missed_at is not None and now - row.missed_at < RECENT:
+            wrong = True
+            text = f"{name}: {row.missed} webhooks so far never came, the last found {row.missed_at:%Y-%m-%d %H:%M} UTC"
+            yield Finding("reconciliation", "warn", text, f"check the webhook at the vendor; {show}")
+    if not wrong:
+        yield Finding(
+            "reconciliation", "ok", f"{len(rows)} connections, and no webhook was missed in the last day"
+        )
 
 
 # --- what the tenants have set ------------------------------------------------------------------------------

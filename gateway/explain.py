@@ -14,6 +14,7 @@ from gateway.model.errors import GatewayError
 from gateway.pipeline.accept import HIDDEN
 from gateway.runtime import Runtime
 from gateway.store import history
+from gateway.store.reconciliations import ORIGIN
 from gateway.store.tenants import Company
 
 TOLD_BY_NOBODY = "no rule is asked about a kind that we have no word for"
@@ -66,6 +67,8 @@ def _proof(row: Row[Any], company: Company | None) -> str:
     """By what the sender was known. What proves is secret or a signature, so only its name was kept."""
     if row.origin == "core":
         return "our own: it came from no outside"
+    if row.origin == ORIGIN:
+        return "our own: the vendor lists the ticket as changed, and no webhook had told us"
     connection = company.connections.get(row.connection) if company else None
     shown = [f"header {name}" for name, value in row.headers.items() if value == HIDDEN]
     shown += [f"?{name}=" for name, value in row.query.items() if value == HIDDEN]

@@ -140,8 +140,9 @@ def list_changed(since: datetime, api: "ApiClient") -> Iterable[TicketRef]:  # t
     """Name the tickets that changed after `since`, so that webhooks which never came are noticed.
 
     Each once, page by page as they are asked for, however they changed: created, updated, deleted where the vendor
-    tells. A ticket too many costs a reading, one too few may be lost: look further back where the vendor's lists
-    lag behind. Errors of `api` are left to pass through.
+    tells. A `ChangedRef` says when that was, so that what is known already is not read again. A ticket too many
+    costs a reading, one too few may be lost: look further back where the vendor's lists lag behind. Errors of `api`
+    are left to pass through.
     """
 
 

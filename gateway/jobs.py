@@ -25,13 +25,14 @@ from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.worker import DequeueStrategy
 
-from gateway import metrics
+from gateway import metrics, sources
 from gateway.model.event import TimerFired
 from gateway.model.ticket import TicketRef
 from gateway.pipeline import announce as announcing
 from gateway.pipeline import collect as collecting
 from gateway.pipeline import decide as deciding
 from gateway.pipeline import execute as executing
+from gateway.pipeline import reconcile as reconciling
 from gateway.runtime import Runtime
 from gateway.store import actions, deliveries, timers
 from gateway.store.deliveries import Stored
@@ -48,14 +49,17 @@ from gateway.workers import (
 
 log = structlog.get_logger(__name__)
 
-DECIDE, COLLECT, EXECUTE, UPKEEP = QUEUES = ("decide", "collect", "execute", "upkeep")
-OURS, CALLS = (DECIDE, UPKEEP), (COLLECT, EXECUTE)
-"""What never waits for a vendor, and what may."""
+DECIDE, COLLECT, EXECUTE, UPKEEP, RECONCILE = QUEUES = (
+    "decide", "collect", "execute", "upkeep", "reconcile",
+)  # fmt: skip
+OURS, CALLS, LOOKS = (DECIDE, UPKEEP), (COLLECT, EXECUTE), (RECONCILE,)
+"""What never waits for a vendor, what may, and what waits until nobody else wants the vendor."""
 DECIDE_BATCH = 50
 TIMEOUT = 180
 WORKER_TTL = 60
 """Seconds: a worker asks for jobs anew at least this often, so a dead socket does not keep it silent."""
 SWEEP_SECONDS = 5
+WATCH_SECONDS = 20
 GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 2_000
 BUSY = 20
@@ -128,6 +132,24 @@ def execute(tenant: str, connection: str, ids: list[str]) -> None:
             enqueue_decide(me.runtime, sent.raised)
         for seconds, waiting in sent.soon(me.runtime.clock()).items():
             enqueue_execute(me.runtime, tenant, connection, waiting, delay=timedelta(seconds=seconds))
+
+
+def reconcile(tenant: str, connection: str) -> None:
+    """Compare what we know with what the vendor lists as changed, and have read what is missing."""
+    runtime = _me().runtime
+    with metrics.flushed(runtime.redis):
+        look = reconciling.reconcile(runtime, tenant, connection)
+        if look is not None and look.queued:
+            metrics.count("reconciled", len(look.queued))
+            enqueue_collect(runtime, tenant, connection, look.queued)
+
+
+def watch() -> None:
+    """See to what nobody tells: vendors whose turn it is to be asked what changed, and sources that have gone quiet."""
+    runtime = _me().runtime
+    for tenant, connection in reconciling.due(runtime):
+        enqueue_reconcile(runtime, tenant, connection)
+    sources.watch(runtime)
 
 
 def sweep() -> None:
@@ -230,6 +252,11 @@ def enqueue_collect(runtime: Runtime, tenant: str, connection: str, ids: Sequenc
     _enqueue(runtime, COLLECT, "gateway.jobs.collect", [tenant, connection, list(ids)], limit)
 
 
+def enqueue_reconcile(runtime: Runtime, tenant: str, connection: str) -> None:
+    limit = RateLimit(f"reconcile:{tenant}:{connection}", 1)
+    _enqueue(runtime, RECONCILE, "gateway.jobs.reconcile", [tenant, connection], limit)
+
+
 def enqueue_execute(
     runtime: Runtime, tenant: str, connection: str, ids: Sequence[UUID], *, delay: timedelta | None = None
 ) -> None:
@@ -286,6 +313,7 @@ def work(runtime: Runtime) -> None:
     threading.Thread(target=_keep_schedule, args=(me,), daemon=True, name="schedule").start()
     for caller in range(CALLERS):
         threading.Thread(target=_work, args=(me, Caller, CALLS), daemon=True, name=f"caller-{caller}").start()
+    threading.Thread(target=_work, args=(me, Caller, LOOKS), daemon=True, name="reconciler").start()
     _work(me, MainWorker, OURS)
     me.rest()
 
@@ -323,33 +351,45 @@ def _take_jobs(me: Worker, kind: type[InProcessWorker], names: Sequence[str]) ->
     )
 
 
-class Sweep(CronJob):
-    """RQ's own cron job would be pickled and would pile up; this one is JSON, and there is only ever one."""
+class Chore(CronJob):
+    """RQ's own cron job would be pickled and would pile up; this one is JSON, and there is only ever one of a name."""
+
+    chore: str
+    seconds: int
 
     def enqueue(self, connection: Redis) -> Job:
-        if connection.set("gateway:sweep", 1, nx=True, px=SWEEP_SECONDS * 1000 - 500):
+        if connection.set(f"gateway:{self.chore}", 1, nx=True, px=self.seconds * 1000 - 500):
             upkeep = queue(connection, UPKEEP)
-            options: dict[str, Any] = {"job_id": "sweep", "result_ttl": 0, "failure_ttl": SWEEP_SECONDS}
+            options: dict[str, Any] = {"job_id": self.chore, "result_ttl": 0, "failure_ttl": self.seconds}
             try:
-                return upkeep.enqueue("gateway.jobs.sweep", unique=True, **options)
+                return upkeep.enqueue(f"gateway.jobs.{self.chore}", unique=True, **options)
             except DuplicateJobError:
                 self._make_way(upkeep)
         return Job(connection=connection, serializer=JSONSerializer)
 
-    @staticmethod
-    def _make_way(upkeep: Queue) -> None:
-        """A sweep that died with its worker would stand in the way of all later ones."""
-        earlier = upkeep.fetch_job("sweep")
-        waits = "sweep" in upkeep.job_ids
-        if earlier is not None and not waits and not upkeep.connection.exists(IN_HAND + "sweep"):
+    def _make_way(self, upkeep: Queue) -> None:
+        """One that died with its worker would stand in the way of all later ones."""
+        earlier = upkeep.fetch_job(self.chore)
+        waits = self.chore in upkeep.job_ids
+        if earlier is not None and not waits and not upkeep.connection.exists(IN_HAND + self.chore):
             earlier.delete()
+
+
+class Sweep(Chore):
+    chore = "sweep"
+    seconds = SWEEP_SECONDS
+
+
+class Watch(Chore):
+    chore = "watch"
+    seconds = WATCH_SECONDS
 
 
 def _keep_schedule(me: Worker) -> None:
     """Every worker keeps the schedule; Redis sees to it that each thing happens once."""
     runtime = me.runtime
     cron = CronScheduler(connection=runtime.redis, logging_level="WARNING")
-    cron.get_jobs().append(Sweep(UPKEEP, func=sweep, interval=1))
+    cron.get_jobs().extend([Sweep(UPKEEP, func=sweep, interval=1), Watch(UPKEEP, func=watch, interval=5)])
     later = RQScheduler([EXECUTE], connection=runtime.redis, interval=1, serializer=JSONSerializer)
     while not runtime.stopping.wait(1.0):
         try:

@@ -67,9 +67,13 @@ class Runtime:
         return settings
 
     def api(
-        self, connection: Connection[Any], settings: ApiSettings, trace_id: str, pace: Pacing | None = None
-    ) -> client.ApiClient:
-        """A client for one piece of work, paced by what was granted for it or else by the connection's governor."""
+        self, connection: Connection[Any], settings: ApiSettings, trace_id: str, pace: Pacing | None = None,
+        patience: float = 10.0,
+    ) -> client.ApiClient:  # fmt: skip
+        """A client for one piece of work, paced by what was granted for it or else by the connection's governor.
+
+        :param patience: seconds that a call may wait for its turn
+        """
         return client.ApiClient(
             connection,
             settings,
@@ -78,6 +82,7 @@ class Runtime:
             explain=lambda answer: self.registry.ask(connection.vendor, "explain_error", response=answer),
             trace_id=trace_id,
             secrets=secret_values(connection.settings),
+            patience=patience,
         )
 
     def close(self) -> None:

@@ -26,6 +26,15 @@ class Settings(BaseSettings):
     action_budget: int = Field(
         default=30, ge=1, description="actions per ticket and hour before the rest is parked"
     )
+    reconcile_minutes: int = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        description="how often each vendor is asked for tickets whose webhook never came; 0 = never",
+    )
+    reconcile_lookback_minutes: int = Field(
+        default=60, ge=5, le=7 * 1440, description="how far each look reaches back beyond the one before"
+    )
     reclaim_seconds: float = Field(
         default=30,
         ge=1,

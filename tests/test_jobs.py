@@ -32,7 +32,7 @@ from gateway.api import (
     TicketRef,
     hookimpl,
 )
-from gateway.jobs import COLLECT, DECIDE, EXECUTE, GRACE, QUEUES, UPKEEP
+from gateway.jobs import COLLECT, DECIDE, EXECUTE, GRACE, QUEUES, RECONCILE, UPKEEP
 from gateway.runtime import Runtime, connect_redis
 from gateway.store.deliveries import Stored
 from gateway.store.tables import actions, deliveries, events, timers
@@ -171,7 +171,7 @@ def test_from_the_inbox_to_the_vendor(gateway, desk):
     assert states(gateway, actions) == ["done", "done"]
     assert desk.read == ["8"]
     assert sorted(action.ticket.id for action in desk.done) == ["7", "8"]
-    assert [queued(gateway, name) for name in QUEUES] == [[]] * 4
+    assert [queued(gateway, name) for name in QUEUES] == [[]] * len(QUEUES)
 
 
 def test_a_job_that_comes_twice_does_nothing_twice(gateway, desk):
@@ -190,7 +190,7 @@ def test_a_job_for_rows_that_are_gone_is_nothing(gateway, desk):
     jobs.enqueue_collect(gateway, "nobody", "nowhere", [10**9])
     jobs.enqueue_execute(gateway, "nobody", "nowhere", [uuid4()])
     jobs.drain(gateway)
-    assert [queued(gateway, name) for name in QUEUES] == [[]] * 4
+    assert [queued(gateway, name) for name in QUEUES] == [[]] * len(QUEUES)
 
 
 def test_jobs_run_in_a_worker_only(gateway, monkeypatch):
@@ -285,6 +285,26 @@ def test_there_is_only_ever_one_sweep(gateway, desk):
     assert len(queued(gateway, UPKEEP)) == 1, "and again once it is done"
 
 
+def test_a_vendor_whose_turn_it_is_is_asked_and_what_was_lost_is_read(gateway, me):
+    made = Desk()
+
+    @hookimpl
+    def list_changed() -> Any:
+        return [TicketRef("desk", "7")]
+
+    vendor = made.module()
+    vendor.list_changed = list_changed
+    settle_in(gateway, vendor, {"tagging": rule("tagging", tagging)})
+    jobs.watch()
+    assert queued(gateway, RECONCILE) == [("gateway.jobs.reconcile", ["acme", "desk"])]
+    jobs.watch()
+    assert len(queued(gateway, RECONCILE)) == 1, "once each turn"
+    jobs.drain(gateway)
+    assert made.read == ["7"]
+    assert states(gateway, deliveries) == ["decided"]
+    assert metrics.read(gateway.redis)["reconciled", ()] == 1
+
+
 # --- timers -----------------------------------------------------------------------------------------------------
 
 
@@ -374,7 +394,8 @@ def test_a_short_wait_is_kept_by_the_schedule_and_not_by_the_sweep(gateway, desk
     schedule.join()
     gateway.stopping.clear()
     assert len(queued(gateway, EXECUTE)) == 1
-    assert queued(gateway, UPKEEP) == [("gateway.jobs.sweep", [])], "it keeps the sweep too"
+    chores = [("gateway.jobs.sweep", []), ("gateway.jobs.watch", [])]
+    assert sorted(queued(gateway, UPKEEP)) == chores, "it keeps the chores too"
     jobs.drain(gateway)
     assert states(gateway, actions) == ["done"]
     assert waiting.count == 0

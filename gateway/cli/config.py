@@ -8,9 +8,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from gateway import configuration, registry, tenants_file
+from gateway import configuration, jobs, registry, sources, tenants_file
 from gateway.model.errors import GatewayError, InvalidConfiguration
+from gateway.pipeline import reconcile
 from gateway.runtime import Runtime
+from gateway.store import reconciliations
 from gateway.store.tenants import Configuration
 
 from .app import AsJson, InTenant, app, err, fail, opened, out, print_json, show
@@ -135,14 +137,18 @@ def show_connection(name: str, tenant: InTenant, as_json: AsJson = False) -> Non
             "settings": entry.get("settings", {}),
             "secrets": sorted(secrets) if isinstance(secrets, dict) else None,
             "api": _api(gateway, known, tenant, name),
+            "traffic": sources.described(gateway, (tenant, name)),
+            "reconciliation": _reconciliation(gateway, (tenant, name)),
         }
     if as_json:
         print_json(row)
         return
-    lines = [{"": key, " ": value} for key, value in row.items() if key not in {"settings", "secrets", "api"}]
+    parts = ("api", "traffic", "reconciliation")
+    lines = [{"": key, " ": row[key]} for key in row if key not in {"settings", "secrets", *parts}]
     lines += [{"": f"settings.{key}", " ": value} for key, value in row["settings"].items()]
     lines += [{"": f"secrets.{key}", " ": "(secret)"} for key in row["secrets"] or ()]
-    lines += [{"": f"api.{key}", " ": value} for key, value in (row["api"] or {}).items()]
+    for part in parts:
+        lines += [{"": f"{part}.{key}", " ": value} for key, value in (row[part] or {}).items()]
     show(lines, ("", " "), as_json=False, empty="")
 
 
@@ -157,6 +163,50 @@ def _api(gateway: Runtime, known: Configuration, tenant: str, name: str) -> dict
         if state[key] is not None:
             state[key] = datetime.fromtimestamp(state[key], UTC)
     return {"base_url": api.base_url, **state}
+
+
+def _reconciliation(gateway: Runtime, name: tuple[str, str]) -> dict[str, Any] | None:
+    """How far the vendor's list was gone through, and what it had never told; None where it cannot be asked."""
+    with gateway.db.connect() as db:
+        row = reconciliations.of(db, name)
+    return {
+        "missed": row.missed,
+        "last_missed_at": row.missed_at,
+        "looked_until": row.looked_until,
+        "next_at": row.next_at,
+        "last_listed": row.listed,
+        "last_queued": row.queued,
+        "error": row.error,
+    } if row is not None else None  # fmt: skip
+
+
+@connections.command("reconcile")
+def reconcile_connection(
+    name: str,
+    tenant: InTenant,
+    since: Annotated[datetime | None, typer.Option(help="Go back so far (UTC).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the vendor now which tickets changed, and have those read whose webhook never came."""
+    with opened() as gateway:
+        tree, known = read(gateway)
+        if name not in known_tenant(tree, tenant)["connections"]:
+            raise GatewayError(f"tenant {tenant} has no connection {name!r}")
+        connection = known.connection(tenant, name)
+        if connection is None or not reconcile.can_be_asked(gateway, connection):
+            raise GatewayError(f"{tenant}/{name} cannot be asked what changed")
+        start = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
+        look = reconcile.reconcile(gateway, tenant, name, start)
+        if look is None:
+            raise GatewayError(f"{tenant}/{name} is being gone through already; see gateway connections show")
+        jobs.enqueue_collect(gateway, tenant, name, look.queued)
+    row = {
+        "since": look.since, "listed": look.listed, "queued": len(look.queued), "whole": look.whole,
+        "error": look.error,
+    }  # fmt: skip
+    show([row], tuple(row), as_json=as_json, empty="")
+    if look.error:
+        raise typer.Exit(1)
 
 
 # --- shared with the verbs of rules -------------------------------------------------------------------------

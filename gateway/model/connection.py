@@ -28,6 +28,12 @@ class ConnectionSettings(BaseModel):
         None, description="another address of the API: a region, a proxy, a sandbox"
     )
     custom_fields: dict[str, Any] = Field({}, description="our name of a field -> the vendor's")
+    reconcile_minutes: int | None = Field(
+        None,
+        ge=0,
+        le=1440,
+        description="how often to look for lost webhooks; empty = as the installation, 0 = never",
+    )
 
     def accepted_status(self) -> int:
         """What an accepted webhook is answered with: some vendors take only 200 for a success."""

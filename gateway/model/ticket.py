@@ -1,6 +1,7 @@
 """What is a ticket, a conversation or a task, whichever desk it lives at?"""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import field_serializer
@@ -26,6 +27,22 @@ class TicketRef:
     @property
     def is_planned(self) -> bool:
         return self.id.startswith("+")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChangedRef(TicketRef):
+    """A ticket that its vendor lists as changed, and when that was: else the same as the plain TicketRef, and equal to
+    it."""
+
+    changed_at: datetime
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TicketRef):
+            return NotImplemented
+        return (self.connection, self.id) == (other.connection, other.id)
+
+    def __hash__(self) -> int:
+        return hash((self.connection, self.id))
 
 
 class Status(StrEnum):

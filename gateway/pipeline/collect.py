@@ -13,14 +13,18 @@ from sqlalchemy import Row
 from gateway.calls import CallRecord
 from gateway.model.connection import ApiSettings, Connection
 from gateway.model.errors import ApiError, ApiFailure
-from gateway.model.ticket import TicketRef
+from gateway.model.event import TicketDeleted
+from gateway.model.ticket import Ticket, TicketRef
 from gateway.runtime import Runtime
-from gateway.store import actions, deliveries
+from gateway.store import actions, deliveries, reconciliations, tickets
 from gateway.store.database import first_line, is_away
+from gateway.store.reconciliations import ORIGIN
 
 from .retry import Again, next_attempt
 
 log = structlog.get_logger(__name__)
+
+GONE = "the vendor does not have this ticket any more"
 
 
 @dataclass(slots=True)
@@ -85,8 +89,8 @@ def _read(
     started = runtime.clock()
     calls: Sequence[CallRecord] = ()
     outcome, error, raw = "done", None, None
+    ref = TicketRef(connection.name, subject)
     try:
-        ref = TicketRef(connection.name, subject)
         client = runtime.api(connection, api, rows[-1].trace_id)
         calls = client.calls
         raw = runtime.registry.ask(connection.vendor, "collect_ticket", ref=ref, api=client)
@@ -112,6 +116,8 @@ def _read(
         error = error or _kept(db, rows, raw)
         if error is None:
             return [row.id for row in rows]
+        if error.failure is ApiFailure.MISSING and all(row.origin == ORIGIN for row in rows):
+            return _gone(runtime, db, ref, rows, connection.tenant)
         oldest = rows[0]
         plan = next_attempt(
             error, attempts=oldest.attempts, since=oldest.received_at, now=now, jitter=(oldest.id % 100) / 100
@@ -137,6 +143,27 @@ def _kept(db: Database, rows: Sequence[Row[Any]], raw: Any) -> ApiError | None:
             ApiFailure.REFUSED, f"what the vendor answered cannot be stored: {first_line(failed)}"
         )
     return None
+
+
+def _gone(runtime: Runtime, db: Database, ref: TicketRef, rows: Sequence[Row[Any]], tenant: str) -> list[int]:
+    """The vendor lists the ticket as changed and does not have it: it was deleted, and nobody told us."""
+    now = runtime.clock()
+    deliveries.decided(db, [{"id": row.id, "notes": {"said": GONE}, "decided_at": now} for row in rows])
+    known = tickets.load(db, [(tenant, ref)]).get((tenant, ref))
+    if known is None or tickets.parsed(known).deleted:
+        return []
+    told = TicketDeleted(
+        id=f"deleted:{ref.id}",
+        occurred_at=now,
+        connection=ref.connection,
+        ticket=Ticket(ref=ref, deleted=True),
+    )
+    reconciliations.missed(db, {(tenant, ref.connection): 1}, now)
+    raised = deliveries.raise_event(
+        db, tenant=tenant, connection=ref.connection, dedup_key=f"gone:{ref.id}@{rows[-1].id}",
+        subject=ref.id, event=told.to_json(), trace_id=rows[-1].trace_id, now=now,
+    )  # fmt: skip
+    return [raised] if raised is not None else []
 
 
 def _unreadable(

@@ -27,11 +27,12 @@ from gateway.store.deliveries import Lane
 from gateway.store.tenants import Company, Configuration
 from gateway.timelimit import Stuck, thinking
 
+from .caught_up import CaughtUp
 from .convert import convert
 from .ledger import Ledger
 from .references import finder
 from .tags import Spell, spelled, speller
-from .world import NOTHING, Aside, Known, World, learned
+from .world import NOTHING, Aside, Told, World, learned
 
 log = structlog.get_logger(__name__)
 
@@ -60,15 +61,6 @@ class Outcome:
             self.execute.setdefault(name, []).extend(actions)
         for name, unread in other.collect.items():
             self.collect.setdefault(name, []).extend(unread)
-
-
-@dataclass(slots=True)
-class Told:
-    """One event on its way through a batch, with what was known before and after it."""
-
-    event: Event
-    before: Known | None = None
-    after: Known | None = None
 
 
 def decide(runtime: Runtime, ids: Sequence[int]) -> Outcome:
@@ -147,6 +139,7 @@ class Batch:
         self.world = World(db, aside)
         self.ledger = Ledger(self.now, runtime.settings.action_budget)
         self.outcome = Outcome()
+        self._caught_up = CaughtUp()
         self._held: set[Lane] = set()
         self._spellers: dict[str, Spell] = {}
 
@@ -157,12 +150,13 @@ class Batch:
         told = {row.id: found for row in rows if (found := self._converted(row)) is not None}
         self._meet_customers([item for items in told.values() for item in items])
         self._gather([item for items in told.values() for item in items])
-        known = self._already_known(told)
+        known = self._caught_up.told(self.db, told, event_id) | self._already_known(told)
         self._held.clear()
         for row in rows:
             if row.id in told and _lane(row) not in self._held:
                 self._decide(row, told[row.id], known)
         self.ledger.flush(self.db, self.world)
+        self._caught_up.flush(self.db, self.now)
         self.outcome.execute = self.ledger.sendable
         self.outcome.raised = self.ledger.raised
         return self.outcome
@@ -210,7 +204,9 @@ class Batch:
             deliveries.park(self.db, [row.id], str(error), self.now)
             self.outcome.parked += 1
             return None
-        return self._taken_in(found)
+        items = self._taken_in(found)
+        self._caught_up.note(row, items)
+        return items
 
     def _taken_in(self, found: Sequence[Event]) -> list[Told]:
         self.world.need_tickets((event.tenant, ref) for event in found if (ref := _ref(event)) is not None)
@@ -284,6 +280,7 @@ class Batch:
                 self.ledger.keep(item.event.tenant, item.before, item.after)
         if not items and "said" not in notes:
             notes["said"] = "nothing that we did not know"
+        self._caught_up.count(row, (item for item, _, _ in decided))
         self.ledger.decided(row.id, notes)
         self.outcome.decided += 1
 

@@ -34,6 +34,15 @@ class Known:
         return Snapshot(ticket=self.ticket, comments=self.comments)
 
 
+@dataclass(slots=True)
+class Told:
+    """One event on its way through a batch, with what was known before and after it."""
+
+    event: Event
+    before: Known | None = None
+    after: Known | None = None
+
+
 def learned(known: Known | None, event: TicketEvent) -> Known:
     """What we know once `event` is taken in. The newest vendor time wins, whatever the order of arrival."""
     told_at = event.ticket.remote_updated_at or event.occurred_at

@@ -235,7 +235,7 @@ def unread(db: Connection, tenant: str, connection: str, ids: Iterable[int]) -> 
     mine = (d.tenant == tenant, d.connection == connection, d.state == "received", d.reading == "wanted")
     subjects = select(d.subject).where(d.id.in_(list(ids)), *mine)
     waiting = (
-        select(d.id, d.subject, d.thin, d.attempts, d.received_at, d.trace_id)
+        select(d.id, d.subject, d.thin, d.origin, d.attempts, d.received_at, d.trace_id)
         .where(d.subject.in_(subjects), *mine)
         .order_by(d.id)
         .limit(MAX_LANE * 4)

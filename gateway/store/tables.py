@@ -187,6 +187,15 @@ customer_keys = Table(
     Index("ix_customer_keys_customer", "tenant", "customer_id"),
 )
 
+contact_keys = Table(
+    "contact_keys",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("contact_id", Text, primary_key=True),
+)
+
 links = Table(
     "links",
     metadata,
@@ -301,4 +310,52 @@ incidents = Table(
         unique=True,
         postgresql_where=text("closed_at IS NULL"),
     ),
+)
+
+# --- what never came --------------------------------------------------------------------------------------------
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("began_at", Moment, nullable=False),
+    Column("looked_until", Moment, nullable=False),
+    Column("next_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("finished_at", Moment),
+    Column("listed", Integer, nullable=False, server_default=text("0")),
+    Column("queued", Integer, nullable=False, server_default=text("0")),
+    Column("missed", BigInteger, nullable=False, server_default=text("0")),
+    Column("missed_at", Moment),
+    Column("error", Text),
+)
+
+caught_up = Table(
+    "caught_up",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("ticket_id", Text, primary_key=True),
+    Column("up_to", Moment, nullable=False),
+    Column("delivery_id", BigInteger, nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Index("ix_caught_up_made_at", "made_at"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("hour", Moment, primary_key=True),
+    Column("tenant", Text, primary_key=True),
+    Column("connection", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+bookmarks = Table(
+    "bookmarks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("counted", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
 )

@@ -8,13 +8,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from rq.worker import Worker
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import jobs, metrics
+from gateway import jobs, metrics, sources
 from gateway.runtime import Runtime
+from gateway.store import incidents, reconciliations
 
 COUNTERS = {
     "received": "Webhooks accepted for the first time",
@@ -24,6 +25,7 @@ COUNTERS = {
     "decided": "Deliveries decided",
     "parked": "Deliveries set aside with an error",
     "attempts": "Attempts to carry an action out, by the state they led to",
+    "reconciled": "Tickets that a vendor lists as newer than we know them, and that were read back therefore",
     "governor_waits": "Times that work waited for a connection's budget",
 }
 
@@ -98,7 +100,36 @@ class Installation(Collector):
             for row in db.execute(_WAITING):
                 number.add_metric([row.what, row.state], row.number)
                 age.add_metric([row.what, row.state], float(row.age))
-        return [number, age]
+            return [number, age, *self._of_connections(db)]
+
+    def _of_connections(self, db: Connection) -> Iterable[Metric]:
+        """By vendor: whose they are is nobody's business who may scrape."""
+        missed = GaugeMetricFamily(
+            "gateway_missed_webhooks", "Webhooks that never came, found by reconciliation", labels=["vendor"]
+        )
+        looked = GaugeMetricFamily(
+            "gateway_reconciled_seconds",
+            "Longest time since a vendor's list was gone through",
+            labels=["vendor"],
+        )
+        silent = GaugeMetricFamily(
+            "gateway_quiet_sources", "Connections gone quiet against their habit", labels=["vendor"]
+        )
+        now, known = self._runtime.clock(), self._runtime.directory.current(db)
+        alarms = incidents.open_ones(db, sources.QUIET)
+        rows = {(row.tenant, row.connection): row for row in reconciliations.all_of(db)}
+        by_vendor: dict[str, list[tuple[str, str]]] = {}
+        for tenant, company in known.companies.items():
+            for name, vendor in company.vendors.items():
+                by_vendor.setdefault(vendor, []).append((tenant, name))
+        for vendor, names in sorted(by_vendor.items()):
+            silent.add_metric([vendor], sum(name in alarms for name in names))
+            if mine := [rows[name] for name in names if name in rows]:
+                missed.add_metric([vendor], sum(row.missed for row in mine))
+                looked.add_metric(
+                    [vendor], max((now - (row.finished_at or row.began_at)).total_seconds() for row in mine)
+                )
+        return [missed, looked, silent]
 
 
 async def exposition(request: Request) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from gateway.api import JSON, Answer, ApiClient, ApiError, ApiFailure, TicketRef
+from gateway.api import JSON, Answer, ApiClient, ApiError, ApiFailure, ChangedRef, TicketRef
 
 if TYPE_CHECKING:
     from . import Settings
@@ -109,7 +109,7 @@ def _changed(since: datetime, api: ApiClient, seen: set[str], **only: str) -> It
             ticket_id = str(row["id"])
             if ticket_id not in seen and instant(row["updated_at"]) > since - SECOND:
                 seen.add(ticket_id)
-                yield TicketRef(api.connection.name, ticket_id)
+                yield ChangedRef(api.connection.name, ticket_id, instant(row["updated_at"]))
         if not rows or not _has_next(answer):
             return
         last = instant(rows[-1]["updated_at"]) - SECOND

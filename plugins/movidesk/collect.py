@@ -4,12 +4,14 @@ https://atendimento.movidesk.com/kb/article/256 (tickets), /kb/article/189 (pers
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from gateway.api import JSON, Answer, ApiClient, ApiError, ApiFailure, TicketRef, html_to_text
+from gateway.api import JSON, Answer, ApiClient, ApiError, ApiFailure, ChangedRef, TicketRef, html_to_text
+
+from .convert import instant
 
 PAGE = 100  # documented maximum; from 250 on, sporadic 500s
 PAST = timedelta(days=89)  # documented: 90 days without change; from which hour on is not
@@ -76,11 +78,16 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
     seen: set[int] = set()
     for path in ("/tickets", "/tickets/past"):
         for answer in _pages(api, path, since):
-            for number in (row["id"] for row in rows(answer) if row["id"] not in seen):
-                seen.add(number)
-                yield TicketRef(api.connection.name, str(number))
+            for row in (row for row in rows(answer) if row["id"] not in seen):
+                seen.add(row["id"])
+                yield _listed(api.connection.name, row)
         if since > _past_until(answer):
             return
+
+
+def _listed(connection: str, row: Mapping[str, Any]) -> TicketRef:
+    at = instant(row.get("lastUpdate"))
+    return ChangedRef(connection, str(row["id"]), at) if at else TicketRef(connection, str(row["id"]))
 
 
 def _pages(api: ApiClient, path: str, since: datetime) -> Iterator[Answer]:

@@ -12,6 +12,7 @@ from gateway.api import (
     JSON,
     ApiClient,
     Attachment,
+    ChangedRef,
     Comment,
     Connection,
     Contact,
@@ -93,7 +94,7 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
         for found in page.get("tickets") or ():
             if found["id"] not in seen:
                 seen.add(found["id"])
-                yield TicketRef(api.connection.name, str(found["id"]))
+                yield ChangedRef(api.connection.name, str(found["id"]), instant(found["updated_at"]))
         cursor = page.get("after_cursor")
         if page.get("end_of_stream") or not cursor or cursor == params.get("cursor"):
             return
