@@ -109,7 +109,7 @@ def retold(
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.testing.retold"],
+        [sys.executable, "-P", "-m", "gateway.testing.retold"],
         input=pickle.dumps((vendor.__name__, connection, told)),
         env=environment, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
