@@ -41,7 +41,7 @@ def _wrote(entry: Past, event: Event) -> bool:
             return written != "" and comment.is_private == ours.is_private and _words(comment.body) == written
         case TicketStatusChanged(new=new), SetStatus(status=status):
             return new == status and _recent(entry, event)
-        case TicketTagged(added=added, removed=removed), AddTags(tags=tags):
+        case TicketTagged(added=added, removed=removed), AddTags(tags=tags) | CreateTicket(tags=tags):
             return not removed and bool(added) and _plain(added) <= _plain(tags)
         case TicketTagged(added=added, removed=removed), RemoveTags(tags=tags):
             return not added and bool(removed) and _plain(removed) <= _plain(tags)

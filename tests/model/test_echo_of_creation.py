@@ -7,7 +7,7 @@ import pytest
 
 from gateway.model.action import CreateTicket
 from gateway.model.echo import is_ours
-from gateway.model.event import TicketUpdated
+from gateway.model.event import TicketTagged, TicketUpdated
 from gateway.model.facts import Past
 from gateway.model.ticket import Ticket, TicketRef
 
@@ -38,3 +38,17 @@ def test_what_somebody_may_have_changed_since_is_not(touched: datetime | None) -
 def test_nor_is_a_ticket_that_we_never_opened() -> None:
     assert not is_ours(read(OPENED), US, [])
     assert not is_ours(read(OPENED), US, [created(state="dead")])
+
+
+@pytest.mark.parametrize(
+    ("change", "ours"),
+    [({"added": frozenset({"core"})}, True), ({"added": frozenset({"core", "vip"})}, False),
+     ({"added": frozenset({"core"}), "removed": frozenset({"old"})}, False)],
+)  # fmt: skip
+def test_tags_that_are_set_once_it_is_open_are_those_we_opened_it_with(
+    change: dict[str, Any], ours: bool
+) -> None:
+    tagged = TicketTagged(id="t", occurred_at=OPENED, ticket=Ticket(ref=TicketRef("desk", "7")), **change)
+    past = created()
+    past = past.model_copy(update={"action": past.action.model_copy(update={"tags": ("core", "onboarding")})})
+    assert is_ours(tagged, US, [past]) is ours

@@ -1,0 +1,67 @@
+"""What is a tag's id? Intercom sets and removes tags by id, people name them.
+
+https://developers.intercom.com/docs/references/rest-api/api.intercom.io/tags
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.api import ApiClient, ApiError, ApiFailure
+
+from .collect import path
+from .envelope import TICKET
+from .parts import listed
+from .wording import name
+
+
+def same_name(tag: str) -> str:
+    """Names differ in more than case, or they are one tag."""
+    return " ".join(tag.split()).casefold()
+
+
+def wanted(tags: Iterable[str]) -> dict[str, str]:
+    """Each tag once: how it is compared -> how it is written."""
+    return {same_name(tag): " ".join(tag.split()) for tag in tags if tag.strip()}
+
+
+def identified(tag: str, api: ApiClient) -> str:
+    """The tag's id; made if there is none: asked twice, Intercom gives the same."""
+    return str(api.call("POST", "/tags", json={"name": tag}, repeatable=True).body["id"])
+
+
+def on(source: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a conversation: how their names are compared -> id. Of a ticket none are told."""
+    rows = listed(source.get("tags"), "tags")
+    return {same_name(found): str(row["id"]) for row in rows if (found := name(row.get("name")))}
+
+
+def add(ref_id: str, ids: Iterable[str], api: ApiClient) -> None:
+    admin_id = api.connection.settings.admin_id
+    for tag_id in ids:
+        api.call("POST", f"{path(ref_id)}/tags", json={"id": tag_id, "admin_id": admin_id})
+
+
+def missing(ref_id: str, tags: Iterable[str], api: ApiClient) -> list[str]:
+    """The ids of those that are not on it yet; a ticket does not say, and setting a tag twice does no harm."""
+    names = wanted(tags)
+    if not ref_id.startswith(TICKET) and len(names) > 1:
+        present = on(api.get(path(ref_id)).body)
+        names = {key: tag for key, tag in names.items() if key not in present}
+    return [identified(tag, api) for tag in names.values()]
+
+
+def remove(ref_id: str, tags: Iterable[str], api: ApiClient) -> None:
+    """Those that are on it; one that is gone already is as good as removed."""
+    if ref_id.startswith(TICKET):
+        known = {
+            same_name(str(row.get("name"))): str(row["id"]) for row in listed(api.get("/tags").body, "data")
+        }
+    else:
+        known = on(api.get(path(ref_id)).body)
+    body = {"admin_id": api.connection.settings.admin_id}
+    for tag_id in [known[tag] for tag in wanted(tags) if tag in known]:
+        try:
+            api.call("DELETE", f"{path(ref_id)}/tags/{tag_id}", json=body)
+        except ApiError as error:
+            if error.failure is not ApiFailure.MISSING:
+                raise
