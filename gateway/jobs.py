@@ -174,9 +174,27 @@ def sweep() -> None:
             late = [row for row in found if (COLLECT if row.reading == "wanted" else DECIDE) not in busy]
         if EXECUTE not in busy:
             late_actions = actions.overdue(db, now, timedelta(0), SWEEP_LIMIT)
+    in_line = in_line_for(runtime.redis, COLLECT, (row for row in late if row.reading == "wanted"))
+    late = [row for row in late if row.reading != "wanted" or (row.tenant, row.connection) not in in_line]
+    in_line = in_line_for(runtime.redis, EXECUTE, late_actions)
+    late_actions = [row for row in late_actions if (row.tenant, row.connection) not in in_line]
     if late or reclaimed:
         log.info("swept", deliveries=len(late), actions=len(late_actions), reclaimed=reclaimed)
     hint_all(runtime, late, late_actions)
+
+
+def in_line_for(redis: Redis, stage: str, rows: Iterable[Any]) -> set[tuple[str, str]]:
+    """Of the connections of these rows, those of which a job waits for its slot already.
+
+    It takes along what it can, and the next sweep hints at the rest: with a job for each row at each sweep, a vendor
+    that is slow all day would fill Redis.
+    """
+    connections = {(row.tenant, row.connection) for row in rows}
+    return {
+        (tenant, name)
+        for tenant, name in connections
+        if RateLimitRegistry(f"{stage}:{tenant}:{name}", redis).get_rate_limited_job_count()
+    }
 
 
 def hint_all(runtime: Runtime, late: Iterable[Any], late_actions: Iterable[Any]) -> None:
@@ -248,19 +266,19 @@ def enqueue_decide(runtime: Runtime, ids: Sequence[int], *, batch: int = DECIDE_
 
 
 def enqueue_collect(runtime: Runtime, tenant: str, connection: str, ids: Sequence[int]) -> None:
-    limit = RateLimit(f"collect:{tenant}:{connection}", 1)
+    limit = RateLimit(f"{COLLECT}:{tenant}:{connection}", 1)
     _enqueue(runtime, COLLECT, "gateway.jobs.collect", [tenant, connection, list(ids)], limit)
 
 
 def enqueue_reconcile(runtime: Runtime, tenant: str, connection: str) -> None:
-    limit = RateLimit(f"reconcile:{tenant}:{connection}", 1)
+    limit = RateLimit(f"{RECONCILE}:{tenant}:{connection}", 1)
     _enqueue(runtime, RECONCILE, "gateway.jobs.reconcile", [tenant, connection], limit)
 
 
 def enqueue_execute(
     runtime: Runtime, tenant: str, connection: str, ids: Sequence[UUID], *, delay: timedelta | None = None
 ) -> None:
-    limit = RateLimit(f"execute:{tenant}:{connection}", 2)
+    limit = RateLimit(f"{EXECUTE}:{tenant}:{connection}", 2)
     for start in range(0, len(ids), executing.BATCH):
         batch = [str(id_) for id_ in ids[start : start + executing.BATCH]]
         _enqueue(runtime, EXECUTE, "gateway.jobs.execute", [tenant, connection, batch], limit, delay)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from rq.job import Job
+from rq.rate_limit import RateLimitRegistry
 from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 from sqlalchemy import text, update
@@ -243,6 +244,32 @@ def test_a_swept_row_is_hinted_once_per_grace(gateway, desk, me):
     for _ in range(3):
         jobs.sweep()
     assert len(queued(gateway, DECIDE)) == 1
+
+
+def waiting_for_a_slot(gateway: Runtime, stage: str) -> int:
+    return RateLimitRegistry(f"{stage}:acme:desk", gateway.redis).get_rate_limited_job_count()
+
+
+def test_hints_do_not_pile_up_while_a_vendor_is_slow(gateway, desk, me):
+    """Two jobs are at it, and one waits: all that is left behind meanwhile needs no further one."""
+    for number in range(4):
+        arrive(gateway, created(str(number)), subject=str(number))
+        arrive(gateway, subject=f"1{number}", thin=True)
+    jobs.decide([row.id for row in rows(gateway, deliveries) if not row.thin])
+    for _ in range(5):
+        later(gateway, GRACE)
+        jobs.sweep()
+        time.sleep(0.001)  # a job's place in the line is a moment
+    assert len(queued(gateway, EXECUTE)) == 2
+    assert len(queued(gateway, COLLECT)) == 1
+    assert waiting_for_a_slot(gateway, EXECUTE) == waiting_for_a_slot(gateway, COLLECT) == 1
+    jobs.drain(gateway)
+    assert states(gateway, actions) == ["done"] * len(rows(gateway, actions))
+    later(gateway, GRACE)
+    jobs.become_worker(gateway)
+    jobs.sweep()
+    jobs.drain(gateway)
+    assert set(states(gateway, deliveries)) == {"decided"}
 
 
 @pytest.mark.parametrize(("busy", "hinted"), [(DECIDE, COLLECT), (COLLECT, DECIDE)])
