@@ -1,6 +1,6 @@
 """How does a text from an admin's settings become a message, without being able to do harm?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -75,12 +75,21 @@ def _compiled(template: str, is_html: bool, finalize: Finalize | None = None) ->
         raise TemplateError("too large, or nested too deeply") from None
 
 
-def render(template: str, *, is_html: bool = False, finalize: Finalize | None = None, **context: Any) -> str:
+def render(
+    template: str,
+    names: Mapping[str, Any] | None = None,
+    /,
+    *,
+    is_html: bool = False,
+    finalize: Finalize | None = None,
+    **context: Any,
+) -> str:
     """Fill `template`. Raises jinja2.TemplateError for an unknown name or a forbidden operation.
 
+    :param names: what it may speak of, besides `context`; any name may be among them
     :param finalize: what is done to every value that is put in, such as quoting it for a URL's path
     """
-    text: str = _compiled(template, is_html, finalize).render(context)
+    text: str = _compiled(template, is_html, finalize).render({**(names or {}), **context})
     return text[:MAX_LENGTH]
 
 

@@ -25,6 +25,7 @@ from gateway.api import (
 )
 
 from . import accept, convert, execute
+from .proof import StandardWebhooks
 from .settings import Settings
 
 
@@ -45,10 +46,11 @@ def verify_webhook(webhook: Webhook, connection: Connection[Settings]) -> Verifi
     proof = accept.prove(webhook, settings.inbound.proof, settings.secret)
     subject, named, hint = convert.told(webhook, settings.inbound)
     thin = hint and settings.reads_back
-    same_words = (
-        None if thin and proof.sent_at is None else proof.delivery_id
-    )  # a hint told again is another one
-    return replace(proof, subject=subject, delivery_id=named or same_words, thin=thin)
+    if thin and not isinstance(settings.inbound.proof, StandardWebhooks):
+        proof = replace(
+            proof, delivery_id=None
+        )  # named by its words, and a hint in the same words is another one
+    return replace(proof, subject=subject, delivery_id=named or proof.delivery_id, thin=thin)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from gateway.api import JSON, Event, Snapshot, UnreadableWebhook, Unrecognized, 
 from .accept import read_headers
 from .expression import holds, search
 from .form import read_form
-from .mapping import GATEWAY, events_in
+from .mapping import GATEWAY, events_in, fitting
 
 if TYPE_CHECKING:
     from .settings import Inbound
@@ -31,15 +31,10 @@ def events(
     """
     document = document_of(webhook, collected, inbound.body)
     told_at = sent_at(webhook)
-    return events_in(
-        document, inbound.events, every=inbound.all, told_at=told_at, connection=connection, before=before
-    ) or [
-        Unrecognized(
-            id=f"unrecognized:{_name(webhook)}",
-            occurred_at=told_at,
-            remote_kind=_remote_kind(document),
-        )
-    ]
+    if mappings := fitting(document, inbound.events, every=inbound.all):
+        return events_in(document, mappings, told_at=told_at, connection=connection, before=before)
+    kind = _remote_kind(document)
+    return [Unrecognized(id=f"unrecognized:{_name(webhook)}", occurred_at=told_at, remote_kind=kind)]
 
 
 def document_of(webhook: Webhook, collected: JSON | None, encoding: str) -> dict[str, JSON]:

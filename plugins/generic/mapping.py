@@ -30,6 +30,7 @@ from gateway.api import (
     PaymentOverdue,
     PaymentReversed,
     Snapshot,
+    Ticket,
     TicketAssigned,
     TicketCreated,
     TicketDeleted,
@@ -120,25 +121,36 @@ class EventMapping(BaseModel):
         return self
 
 
+def fitting(document: JSON, mappings: Iterable[EventMapping], *, every: bool) -> list[EventMapping]:
+    """The first mapping that fits the document, or `every` one that does."""
+    found = [mapping for mapping in mappings if holds(mapping.when, document)]
+    return found[: None if every else 1]
+
+
 def events_in(
-    document: JSON, mappings: Iterable[EventMapping], *, every: bool, told_at: datetime, connection: str,
+    document: JSON, mappings: Iterable[EventMapping], *, told_at: datetime, connection: str,
     before: Snapshot | None = None,
 ) -> list[Event]:  # fmt: skip
-    """The events that `document` stands for: of the first mapping that fits, or of `every` one that does.
+    """The events that `document` stands for by these mappings; none where a snapshot shows nothing new.
 
     `told_at` is the message's own time, `before` the ticket as it was last known. Raises UnreadableWebhook naming
     the field that the JSON does not fill as it should.
     """
-    fitting = [mapping for mapping in mappings if holds(mapping.when, document)]
     found: list[Event] = []
-    for mapping in fitting[: None if every else 1]:
+    for mapping in mappings:
         event = _event(document, mapping, told_at, connection)
         if mapping.event == SNAPSHOT and isinstance(event, TicketEvent):
-            after = Snapshot(ticket=event.ticket, comments=event.comments)
+            after = Snapshot(ticket=_newer(before, event.ticket), comments=event.comments)
             found += changes(before, after, seen_at=told_at, actor=event.actor)
         else:
             found.append(event)
     return found
+
+
+def _newer(before: Snapshot | None, ticket: Ticket) -> Ticket:
+    """A ticket as it was before is no news: then only comments that we did not know may be."""
+    known, told = before.ticket.remote_updated_at if before else None, ticket.remote_updated_at
+    return before.ticket if before and known and told and told < known else ticket
 
 
 def _event(document: JSON, mapping: EventMapping, told_at: datetime, connection: str) -> Event:
@@ -156,6 +168,8 @@ def _event(document: JSON, mapping: EventMapping, told_at: datetime, connection:
         value = _fitted(_found(document, mapping.event, path, expression), allowed.get(path))
         if value not in (None, "", [], {}):
             _put(data, path, value)
+        elif mapping.event == SNAPSHOT:
+            _put_nothing(data, path)
     for path in _ticket_refs(mapping.event):
         _complete_ref(data, path, connection)
     try:
@@ -197,8 +211,18 @@ def _fitted(value: JSON, wanted: Any) -> JSON:
 def _put(data: dict[str, Any], path: str, value: JSON) -> None:
     *parents, last = path.split(".")
     for parent in parents:
-        data = data.setdefault(parent, {})
+        if not data.get(parent):
+            data[parent] = {}
+        data = data[parent]
     data[last] = value
+
+
+def _put_nothing(data: dict[str, Any], path: str) -> None:
+    """In a whole ticket, what is looked for and not there is known to be empty; only a status there always is."""
+    parent, _, rest = path.partition(".")
+    name = rest.partition(".")[0]
+    if parent == "ticket" and name not in {"ref", "status"}:
+        data.setdefault(parent, {}).setdefault(name, Ticket.model_fields[name].get_default())
 
 
 def _complete_ref(data: dict[str, Any], path: str, connection: str) -> None:

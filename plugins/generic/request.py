@@ -194,7 +194,7 @@ def _text(
     try:
         if _is_expression(template):
             return change(search(template[1:].strip(), dict(document)))
-        return render(template, finalize=change, **document)
+        return render(template, document, finalize=change)
     except FAILURES as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{where}: {line}") from None

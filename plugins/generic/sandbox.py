@@ -1,12 +1,13 @@
-"""What would a company's own payment system send? A tiny one that signs by Standard Webhooks.
+"""What would a company's own system send? A tiny one for payments and tickets that signs by Standard Webhooks.
 
-Its shape is invented: `{"type": "payment.confirmed", "timestamp": ISO, "data": {"id", "amount", ...}}`, the
-amount in reais.
+Its shapes are invented: `{"type": "payment.confirmed", "timestamp": ISO, "data": {"id", "amount", ...}}`, the amount in
+reais, and `{"type": "ticket.changed", "timestamp", "ticket", "comments"}`. Its API for tickets is in desk.py.
 """
 
 import base64
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,9 @@ from starlette.types import ASGIApp
 from gateway.testing import Outbox, misbehaving
 
 from . import accept
+from .desk import DESK_SETTINGS, TOKEN, Api, Desk, People, Refused, refused
+
+__all__ = ["DESK_SETTINGS", "PAYMENT_MAPPING", "SECRET", "TOKEN", "create_app"]
 
 SECRET = "whsec_" + base64.b64encode(b"a sandbox's secret of 32 bytes..").decode()
 TYPE = "payment.confirmed"
@@ -80,15 +84,28 @@ PAYMENT_MAPPING: dict[str, Any] = {
 """A generic connection's settings (all but `secret`) for what this sandbox sends."""
 
 
-def create_app(*, secret: str = SECRET) -> ASGIApp:
+def create_app(
+    *,
+    secret: str = SECRET,
+    token: str = TOKEN,
+    limited: bool = True,
+    clock: Callable[[], float] = time.time,
+) -> ASGIApp:
     """`POST /_sandbox/human/payments {id, amount, customer: {...}, plan, ...}`: a person registers a payment.
 
     The webhook goes to the targets of `POST /_sandbox/webhooks {"url": ...}`. `"type"` tells another event of
     the same payment (`payment.reversed`). `"again": true` sends the last message about this payment once
     more, under the same message id; `"new_delivery": true` the same payment in a new message.
-    `GET /_sandbox/payments` lists what was registered.
+    `GET /_sandbox/payments` lists what was registered. Tickets are at `/tickets`, with the bearer `token`.
     """
     outbox = Outbox()
+
+    def tell(shown: dict[str, Any]) -> None:
+        told = {"type": "ticket.changed", "timestamp": _now().isoformat(), **shown}
+        body = json.dumps(told, ensure_ascii=False).encode()
+        outbox.send(body, _headers(f"msg_{uuid4().hex}", body, secret))
+
+    desk = Desk(clock, tell)
     payments: dict[str, dict[str, Any]] = {}
     messages: dict[str, tuple[str, bytes]] = {}
 
@@ -115,8 +132,11 @@ def create_app(*, secret: str = SECRET) -> ASGIApp:
         routes=[
             Route("/_sandbox/human/payments", register, methods=["POST"]),
             Route("/_sandbox/payments", listed),
+            *Api(desk, token, clock, limited=limited).routes(),
+            *People(desk).routes(),
             *outbox.routes(),
-        ]
+        ],
+        exception_handlers={Refused: refused},
     )
     return misbehaving(app)
 

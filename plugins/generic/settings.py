@@ -11,7 +11,7 @@ from gateway.api import JSON, ConnectionSettings, SecretList, UnreadableWebhook
 
 from . import accept, convert, mappings
 from .expression import Expression
-from .mapping import GATEWAY, KINDS, EventMapping, events_in
+from .mapping import GATEWAY, KINDS, EventMapping, events_in, fitting
 from .outbound import Api, Changed, Collect, Requests, Words, document_of, examples
 from .proof import Hmac, Proof, StandardWebhooks
 from .request import filled, filled_headers
@@ -161,9 +161,9 @@ def _check_sample(inbound: Inbound) -> None:
             raise ValueError("`expect` needs a `sample`")
         return
     try:
-        events = events_in(
-            _sample(inbound), inbound.events, every=inbound.all, told_at=accept.EPOCH, connection="sample"
-        )
+        document = _sample(inbound)
+        fits = fitting(document, inbound.events, every=inbound.all)
+        events = events_in(document, fits, told_at=accept.EPOCH, connection="sample")
     except (TypeError, RecursionError):
         raise ValueError("sample: not JSON; in YAML, dates need quotes") from None
     except (UnreadableWebhook, UnicodeError) as error:

@@ -19,10 +19,7 @@ MOST_SIGNATURES = 20
 
 
 def verify_hmac(webhook: Webhook, proof: Hmac, secrets: tuple[SecretStr, ...]) -> Verified:
-    """Any signature that is there may match any secret and any of the manifests. Raises WebhookRejected.
-
-    The delivery is named by what was signed: the same message again is a duplicate, however it is repeated.
-    """
+    """Any signature that is there may match any secret and any of the manifests. Raises WebhookRejected."""
     header = _header(webhook, proof.header)
     stamp = _stamp(webhook, proof.timestamp, header)
     claims = _parts(header, proof.part) if proof.part else [header]
@@ -36,7 +33,7 @@ def verify_hmac(webhook: Webhook, proof: Hmac, secrets: tuple[SecretStr, ...]) -
     ]
     if not any(matches):
         raise WebhookRejected("wrong signature")
-    name = hashlib.sha256(manifests[0]).hexdigest() if proof.covers_body else None
+    name = _content(webhook) if proof.covers_body else None
     if proof.timestamp is None:
         return Verified(delivery_id=name)
     sent_at = _moment(stamp, proof.timestamp)

@@ -43,6 +43,10 @@ def test_what_is_put_in_may_be_changed_on_the_way_but_not_the_text_around_it():
     assert render("/a/{{ word }}", word="b") == "/a/b"
 
 
+def test_any_name_may_be_spoken_of():
+    assert render("{{ is_html }} {{ finalize }}", {"is_html": 1, "finalize": "<"}, is_html=True) == "1 &lt;"
+
+
 @pytest.mark.parametrize(
     ("minor", "shown"),
     [
