@@ -138,6 +138,17 @@ def test_the_example_vendor_proves_and_converts_and_the_rule_acts(
     assert isinstance(answer, Skip)
 
 
+def test_the_example_vendor_recognises_its_own_links_only(examples: tuple[ModuleType, ModuleType]) -> None:
+    vendor, _ = examples
+    settings = vendor.Settings(subdomain="acme", user_id="7", token="t", signing_secret="s")
+    text = (
+        "https://acme.acme-desk.example/tickets/7 https://acme.acme-desk.example.evil.com/tickets/8 "
+        "https://evil.example/?u=https://acme.acme-desk.example/tickets/9"
+    )
+    (found,) = vendor.find_references(text=text, connection=Connection("acme", "desk", "acme_desk", settings))
+    assert (str(found.ref), found.url) == ("ticket:desk:7", "https://acme.acme-desk.example/tickets/7")
+
+
 @pytest.mark.parametrize("page", [README, TWIN], ids=lambda page: page.name)
 def test_the_tenants_file_of_the_tour_is_valid(page: Path) -> None:
     (text,) = [block for block in blocks(page, "yaml") if "tenants:" in block]

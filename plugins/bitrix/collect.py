@@ -107,7 +107,7 @@ def _contact(id_: str, api: ApiClient) -> dict[str, Any]:
 def _timeline(id_: str, api: ApiClient) -> dict[str, Any]:
     """A comment in the timeline of a card: only itself knows of which."""
     found = read(api, "crm.timeline.comment.get", id=int(id_))
-    if not isinstance(found, dict) or not found:
+    if not isinstance(found, dict) or not decimal(found.get("ID")):
         raise missing(f"timeline comment {id_}")
     return {"comment": found}
 

@@ -231,11 +231,9 @@ def _of_task(action: Change, settings: "Settings") -> dict[str, JSON] | None:
             return {"STATUS": word} if word else None
         case SetPriority(priority=priority):
             return {"PRIORITY": PRIORITIES[priority]}
-        case AssignTo(assignee=assignee, team=team):
+        case AssignTo(assignee=assignee, team=team):  # somebody must be responsible
             wanted = {"RESPONSIBLE_ID": _user(assignee), "GROUP_ID": _group(team, settings)}
-            return {
-                name: value for name, value in wanted.items() if value
-            } or None  # somebody must be responsible
+            return {name: value for name, value in wanted.items() if value} or None
         case SetFields(fields=fields):
             return _own_fields("task", fields, settings)
         case _:

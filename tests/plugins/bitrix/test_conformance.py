@@ -10,7 +10,9 @@ from gateway_plugins.bitrix.desk import MEMBER_ID
 from gateway_plugins.bitrix.sandbox import create_app
 
 from gateway.api import Action, AddComment, Connection, Priority, Status, TicketRef, Webhook
+from gateway.testing.acting import ActionTests
 from gateway.testing.conformance import VendorConformance
+from gateway.testing.under_test import VendorUnderTest
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKEN = "outgoingwebhooktoken000000000001"
@@ -21,7 +23,7 @@ SENT_BY_WEBHOOK = {
 }
 
 
-class TestConformance(VendorConformance):
+class Portal(VendorUnderTest):
     vendor = bitrix
     samples = SENT_BY_WEBHOOK
     unknown = SENT_BY_WEBHOOK["ONCRMACTIVITYADD"]
@@ -74,5 +76,11 @@ class TestConformance(VendorConformance):
             yield action.model_copy(update={"is_private": True}) if isinstance(action, AddComment) else action
 
 
-class TestConformanceWithTheOldCard(TestConformance):
+class TestConformance(Portal, VendorConformance):
+    pass
+
+
+class TestActionsWithTheOldCard(Portal, ActionTests):
+    """Comments of tasks are a forum there; nothing else is different."""
+
     card = "old"

@@ -257,6 +257,14 @@ def test_changes_of_a_task(sandbox):
     assert (sorted(tag["title"] for tag in task["tags"].values()), task["ufAuto1"]) == (["VIP", "nova"], "u")
 
 
+def test_a_team_may_be_named_by_its_number_and_a_status_by_its_code(sandbox):
+    id_ = sandbox.open(title="x")["id"]
+    sandbox.do(AssignTo(**on(id_, team="32")))
+    sandbox.do(SetStatus(**on(id_, status=Status.RESOLVED, remote_status="5")))
+    task = sandbox.ticket(id_)
+    assert (task["groupId"], task["status"], task["responsibleId"]) == ("32", "5", "21")
+
+
 def test_what_is_so_already_is_not_written(sandbox):
     id_ = sandbox.open(title="x", tags=["vip"])["id"]
     assert sandbox.do(AddTags(**on(id_, tags=("vip",)))) is not None

@@ -174,6 +174,11 @@ def test_each_card_is_named_once_in_the_order_of_the_text():
     assert [id_ for _, id_, _ in found(text)] == ["deal:2", "lead:1"]
 
 
+def test_of_a_flood_of_links_the_first_two_hundred_are_looked_at():
+    text = " ".join(f"{P}/crm/deal/details/{number}/" for number in range(1, 300))
+    assert [id_ for _, id_, _ in found(text)] == [f"deal:{number}" for number in range(1, 201)]
+
+
 def test_an_address_of_the_rest_api_is_never_repeated():
     text = f"{P}/rest/15/some-secret/crm.deal.get?id=1 {P}/crm/deal/details/1/"
     assert found(text) == [("deal", "deal:1", f"{P}/crm/deal/details/1/")]

@@ -1,6 +1,7 @@
 """What Bitrix24 means by its errors, whatever status they come with; and how its lists and keys work."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api import Answer, ApiError, ApiFailure, RateLimit
+from gateway.api import Answer, ApiError, ApiFailure, CreateTicket, RateLimit, SetStatus, Status, TicketRef
 from gateway.testing import api_for, serving
 
 F = ApiFailure
+NOW = datetime(2026, 9, 14, tzinfo=UTC)
 
 
 def explained(status: int, body: Any) -> ApiError | None:
@@ -159,3 +161,42 @@ def test_a_list_that_never_ends_is_left(answering, connected):
     with server as url:
         found = list(pages(api_to(url, connected), "crm.deal.list"))
     assert (len(found), len(seen)) == (2, 2), "the second page says again that the next begins at 50"
+
+
+@pytest.mark.parametrize(
+    "body", ['{"result": []}', '{"result": false}', '{"result": {}}', '{"result": {"item": []}}']
+)
+@pytest.mark.parametrize(
+    "id_", ["task:7", "deal:7", "contact:7", "timeline:7", "chat:7", "session:7", "chat:imol|a|1|b|c"]
+)
+def test_a_reading_without_anything_in_it_is_missing(answering, connected, body, id_):
+    server, _ = answering(body)
+    with server as url, pytest.raises(ApiError) as raised:
+        bitrix.collect_ticket(ref=TicketRef("b24", id_), api=api_to(url, connected))
+    assert raised.value.failure is F.MISSING
+
+
+@pytest.mark.parametrize(
+    "body", ['{"result": []}', '{"result": {"task": {}}}', '{"result": {"task": {"id": "0"}}}']
+)
+def test_a_new_task_without_an_id_is_looked_for_before_it_is_opened_again(answering, connected, body):
+    server, _ = answering(body)
+    action = CreateTicket(connection="b24", key="k", subject="s", description="d", reason="r", id="a")
+    with server as url, pytest.raises(ApiError, match="did not say") as raised:
+        bitrix.execute_action(action=action, api=api_to(url, connected))
+    assert (raised.value.failure, raised.value.uncertain) == (F.UNANSWERED, True)
+
+
+@pytest.mark.parametrize("result", ["[]", "false"])
+def test_a_change_of_nothing_is_missing(answering, connected, result):
+    server, _ = answering(f'{{"result": {result}}}')
+    action = SetStatus(ticket=TicketRef("b24", "task:7"), status=Status.OPEN, reason="r", id="a")
+    with server as url, pytest.raises(ApiError) as raised:
+        bitrix.execute_action(action=action, api=api_to(url, connected))
+    assert raised.value.failure is F.MISSING
+
+
+def test_a_list_that_is_empty_in_php_s_way_has_no_changes(answering, connected):
+    server, _ = answering('{"result": []}')
+    with server as url:
+        assert list(bitrix.list_changed(since=NOW, api=api_to(url, connected))) == []
