@@ -351,8 +351,11 @@ def test_a_connection_whose_address_is_no_address_says_so(gateway, vendor, decid
     assert "base_url" in row.error
 
 
-def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_one(gateway, vendor, decided):
-    """The ticket becomes real between the look for it and the commit of what was decided about it."""
+@pytest.mark.parametrize("after", ["actions.key = sent.key", "FOR SHARE"])
+def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_one(
+    gateway, vendor, decided, after
+):
+    """The ticket becomes real between the look for it, or the hold on it, and the commit of what was decided."""
     create = CreateTicket(connection="desk", key="k", subject="S", description="D", reason="r")
     ids = decided(create)
     note = AddComment(ticket=create.ticket, body="later", reason="r")
@@ -364,16 +367,17 @@ def test_an_action_decided_while_its_ticket_is_being_created_is_about_the_real_o
 
     @listens_for(gateway.db, "after_cursor_execute")
     def between(conn, cursor, statement, parameters, context, executemany):
-        if "actions.key) IN" in statement and threading.current_thread().name == "deciding":
+        if after in statement and threading.current_thread().name == "deciding":
             looked.set()
-            sent.wait(1)
+            sent.wait(0.5)
 
     deciding = threading.Thread(target=run, args=(gateway, id_), name="deciding")
     deciding.start()
-    looked.wait(5)
+    in_time = looked.wait(5)
     send(gateway, ids)
     sent.set()
     deciding.join()
+    assert in_time
     comment = next(row for row in rows(gateway, actions) if row.kind == "add_comment")
     assert (comment.ticket_id, comment.body["ticket"]["id"]) == ("99", "99")
 
