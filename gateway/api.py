@@ -89,7 +89,7 @@ from gateway.model.person import Contact, Person
 from gateway.model.phones import Phone, find_phones
 from gateway.model.record import JSON, Instant
 from gateway.model.reference import Reference
-from gateway.model.said import by_agent
+from gateway.model.said import by_agent, same_words
 from gateway.model.scope import Choice, Scope, folded
 from gateway.model.template import Template, check_template, render
 from gateway.model.text import html_to_text, sanitised, text_to_html
@@ -104,6 +104,7 @@ from gateway.model.ticket import (
     TicketKind,
     TicketRef,
 )
+from gateway.model.transcript import latest, same_message
 from gateway.model.webhook import Verified, Webhook
 from gateway.model.wording import Wording
 from gateway.proof import check_key, fresh, same
@@ -123,6 +124,6 @@ __all__ = [
     "TicketDeleted", "TicketEvent", "TicketKind", "TicketMerged", "TicketRef", "TicketStatusChanged",
     "TicketTagged", "TicketUpdated", "TimerFired", "UnreadableWebhook", "Unrecognized", "Usage",
     "UsageReported", "VendorInfo", "Verified", "Webhook", "WebhookRejected", "Wording", "by_agent", "changes",
-    "check_key", "check_template", "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "parse_event",
-    "render", "same", "sanitised", "text_to_html",
+    "check_key", "check_template", "find_phones", "folded", "fresh", "hookimpl", "html_to_text", "latest",
+    "parse_event", "render", "same", "same_message", "same_words", "sanitised", "text_to_html",
 ]  # fmt: skip

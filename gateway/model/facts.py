@@ -20,6 +20,7 @@ from .said import said
 from .scope import folded
 from .template import render
 from .ticket import Comment, Ticket, TicketRef
+from .transcript import transcribed
 
 
 class Tenant(Record):
@@ -104,6 +105,14 @@ class Facts:
     def said(self, event: Event | None = None) -> tuple[Comment, ...]:
         """What people wrote on the ticket, in order, with the comment of `event`; not what we wrote ourselves."""
         return said(self.comments, self.past, event)
+
+    def said_on(self, linked: TicketRef) -> tuple[Comment, ...]:
+        """The same of a linked ticket, as far as it is known."""
+        return said(self.linked_comments.get(linked, ()), self.linked_past.get(linked, ()))
+
+    def transcribed(self, comment: Comment) -> str:
+        """A message as it is copied to another desk, in the tenant's language and time zone."""
+        return transcribed(comment, self.calendar, self.tenant.locale)
 
     def render(self, template: str, *, is_html: bool = False, **context: Any) -> str:
         """Fill a message template from the settings, in the tenant's locale and time zone."""

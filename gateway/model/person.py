@@ -26,3 +26,7 @@ class Contact(Record):
     document: str | None = None
     company: str | None = None
     custom_fields: dict[str, JSON] = {}
+
+    def elsewhere(self) -> "Contact":
+        """The same person, without what only this system knows them by."""
+        return Contact(name=self.name, email=self.email, phones=self.phones, document=self.document)

@@ -1,5 +1,6 @@
 """What did people say on a ticket, and who said it: the customer or one of us?"""
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,12 @@ from .ticket import Comment
 
 if TYPE_CHECKING:
     from .facts import Past
+
+_QUOTED = re.compile(
+    r"^(?:>|-{2,} ?(?:mensagem original|original message)|(?:em|on) .{5,120}(?:escreveu|wrote):\s*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Where mail programs begin to repeat what was answered."""
 
 
 def said(
@@ -31,6 +38,12 @@ def by_agent(comment: Comment) -> bool:
     """Whether one of us wrote it. A desk that does not say who is an agent still says what customers cannot see."""
     known = comment.author.is_agent if comment.author else None
     return comment.is_private if known is None else known
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two desks were told the same: mail that went to both, whatever each keeps of what it quotes."""
+    mine = words(_QUOTED.split(one, maxsplit=1)[0])
+    return mine != "" and mine == words(_QUOTED.split(other, maxsplit=1)[0])
 
 
 def words(text: str) -> str:

@@ -14,7 +14,7 @@ from gateway.api import (
     TicketRef,
     by_agent,
 )
-from gateway.model.said import said
+from gateway.model.said import said, same_words
 
 REF = TicketRef("desk", "7")
 
@@ -67,3 +67,28 @@ def test_who_is_an_agent(is_agent, is_private, expected):
 def test_a_comment_of_nobody_is_an_agents_if_the_customer_cannot_see_it():
     assert by_agent(comment("1", "x", is_private=True))
     assert not by_agent(comment("1", "x"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ainda não  funciona.\n", "Ainda não funciona."),
+        (
+            "Obrigada!\n\nEm seg., 2 de mar. de 2026 às 12:01, Suporte <s@x.example> escreveu:\n> oi",
+            "Obrigada!",
+        ),
+        ("Obrigada!\n\nOn Mon, 2 Mar 2026, Support wrote:\n\noi", "Obrigada!\n> oi"),
+        ("Ok\n----- Mensagem original -----\nDe: a", "Ok"),
+    ],
+)
+def test_the_same_words_in_two_desks_are_known_for_the_same(one, other):
+    assert same_words(one, other)
+    assert same_words(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a", "b"), ("", ""), ("> oi", "> oi"), ("Em breve ligo", "Em breve"), ("Ana escreveu: oi", "Ana")],
+)
+def test_other_words_are_others(one, other):
+    assert not same_words(one, other)
