@@ -11,7 +11,7 @@ from gateway.api import html_to_text, sanitised
 
 _DIGITS = 12
 _MARK = re.compile(
-    rf"\s*(?:\[size=[^\]]*\])?(?:\[color=[^\]]*\])?\bgw:[0-9a-f]{{{_DIGITS}}}\b(?:\[/color\])?(?:\[/size\])?"
+    rf"(?:\[size=[^\]]{{0,20}}\])?(?:\[color=[^\]]{{0,20}}\])?\bgw:[0-9a-f]{{{_DIGITS}}}\b(?:\[/color\])?(?:\[/size\])?"
 )
 _OPENS_TAG = re.compile(r"\[(?=[/*A-Za-z])")
 _APART = "[\u200b"
@@ -24,11 +24,11 @@ _TO_BBCODE = (
     (re.compile(r"<(/?)u\b[^>]*>", re.IGNORECASE), r"[\1u]"),
 )  # fmt: skip
 
-_LINK = re.compile(r"\[url=([^\]]*)\](.*?)\[/url\]", re.IGNORECASE | re.DOTALL)
+_LINK = re.compile(r"\[url=([^\]]{1,2048})\](.{0,2000}?)\[/url\]", re.IGNORECASE | re.DOTALL)
 _LINE = re.compile(r"\[(?:br|\*)\]|\[/(?:p|li|tr|quote|code|h[1-6])\]", re.IGNORECASE)
 _TAG = re.compile(
     r"\[/?(?:b|i|u|s|p|br|size|color|font|url|user|img|quote|code|list|table|tr|td|th|left|right|center|justify"
-    r"|video|disk|chat|call|send|put|icon|attach|timestamp|spoiler|h[1-6]|li)(?:[= ][^\]]*)?\]|\[\*\]",
+    r"|video|disk|chat|call|send|put|icon|attach|timestamp|spoiler|h[1-6]|li)(?:[= ][^\]]{0,2048})?\]|\[\*\]",
     re.IGNORECASE,
 )
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -72,7 +72,7 @@ def has_mark(text: str) -> bool:
 
 
 def without_mark(text: str) -> str:
-    return _MARK.sub("", text)
+    return _MARK.sub("", text).rstrip()
 
 
 def same_words(left: str, right: str) -> bool:

@@ -69,3 +69,21 @@ def test_the_mark_is_found_and_taken_out_whether_its_dress_is_kept_or_not(text, 
 def test_two_actions_have_two_marks():
     assert mark("one") != mark("two")
     assert not has_mark("gw:xyz gwx:0123456789ab")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 300_000 + "x",
+        "[url=a]" * 30_000,
+        "[size=" * 30_000,
+        "[b=" * 60_000,
+        "[url=" * 30_000,
+        "[" * 300_000,
+    ],
+)
+def test_a_text_made_to_take_for_ever_does_not(text):
+    """Backtracking without bounds would keep this test busy for minutes."""
+    assert has_mark(text) is False
+    assert isinstance(to_text(text), str)
+    assert isinstance(to_bbcode(text), str)
