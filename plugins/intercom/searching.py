@@ -37,6 +37,7 @@ class Finder:
         query = asked.get("query")
         if not isinstance(query, dict):
             raise Refusal(400, "parameter_invalid", "Query is missing", "query")
+        _check(query)
         indexed = [row for row in rows if self.lag == 0 or row["updated_at"] <= time.time() - self.lag]
         found = sorted(
             (row for row in indexed if self._meets(row, query)),
@@ -59,13 +60,7 @@ class Finder:
         operator = query.get("operator")
         value: Any = query.get("value")
         if operator in ("AND", "OR"):
-            if not isinstance(value, list) or len(value) > MOST_FILTERS:
-                raise Refusal(
-                    400, "parameter_invalid", f"At most {MOST_FILTERS} filters are allowed", "query"
-                )
             return (all if operator == "AND" else any)(self._meets(row, part) for part in value)
-        if operator not in OPERATORS or "field" not in query:
-            raise Refusal(400, "parameter_invalid", "Operator is invalid", "operator")
         field = str(query["field"])
         if field in TIMES and self.by_day:
             # "> the 5th, 9:00" begins on the 6th
@@ -73,6 +68,17 @@ class Finder:
         if field == "contact_ids":
             return any(OPERATORS[operator](contact["id"], value) for contact in row["contacts"]["contacts"])
         return OPERATORS[operator](_value(row, field), value)
+
+
+def _check(query: Mapping[str, Any]) -> None:
+    operator, value = query.get("operator"), query.get("value")
+    if operator in ("AND", "OR"):
+        if not isinstance(value, list) or len(value) > MOST_FILTERS:
+            raise Refusal(400, "parameter_invalid", f"At most {MOST_FILTERS} filters are allowed", "query")
+        for part in value:
+            _check(part)
+    elif operator not in OPERATORS or "field" not in query:
+        raise Refusal(400, "parameter_invalid", "Operator is invalid", "operator")
 
 
 def _value(row: Mapping[str, Any], field: str) -> Any:
