@@ -205,6 +205,12 @@ def _fitted(value: JSON, wanted: Any) -> JSON:
         member = get_args(wanted)[0]
         members = value if isinstance(value, list) else [value]
         return [_fitted(each, member) for each in members if each not in (None, "")]
+    if isinstance(wanted, type) and issubclass(wanted, BaseModel) and isinstance(value, dict):
+        fields = wanted.model_fields
+        return {
+            name: _fitted(part, _bare(fields[name].annotation) if name in fields else Any)
+            for name, part in value.items()
+        }
     return value
 
 

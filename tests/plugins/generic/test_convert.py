@@ -13,7 +13,7 @@ from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api import Connection, Customer, Payment, PaymentConfirmed, UnreadableWebhook, Webhook
+from gateway.api import Connection, Customer, Payment, PaymentConfirmed, Snapshot, UnreadableWebhook, Webhook
 from gateway.registry import assemble
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -227,6 +227,88 @@ def test_a_ticket_named_by_its_id_alone_is_one_of_this_connection():
     assert str(event.ticket.ref) == "ticket:shop:7"
     assert event.ticket.known().keys() == {"ref", "subject", "tags"}
     assert event.ticket.tags == {"a", "b"}
+
+
+WHOLE = {
+    "when": "ticket || gateway.collected.ticket",
+    "event": "ticket.snapshot",
+    "fields": {
+        "ticket.ref.id": "(gateway.collected.ticket || ticket).id",
+        "ticket.status": """lookup((gateway.collected.ticket || ticket).state, `{"a": "open", "z": "closed"}`)""",
+        "ticket.tags": "(gateway.collected.ticket || ticket).tags",
+        "ticket.assignee.id": "(gateway.collected.ticket || ticket).owner",
+        "ticket.remote_updated_at": "(gateway.collected.ticket || ticket).at",
+        "comments": "(gateway.collected.comments || comments)[].{id: id, body: text}",
+    },
+}
+
+
+def looked_at(*looks: dict) -> list[str]:
+    """The kinds of events that these looks at one ticket give, one after the other."""
+    connection = Connection("acme", "shop", "generic", settings(WHOLE, subject="ticket.id"))
+    before, kinds = None, []
+    for number, look in enumerate(looks):
+        body = {
+            "ticket": {"id": 7, "at": f"2026-09-14T00:00:0{number}Z", **look},
+            "comments": look.get("said", []),
+        }
+        webhook = Webhook(HEADERS, json.dumps(body).encode(), received_at=RECEIVED_AT)
+        found = generic.convert_webhook(webhook, None, before, connection)
+        kinds += [event.kind for event in found]
+        if found:
+            before = Snapshot(ticket=found[-1].ticket, comments=found[-1].comments)
+    return kinds
+
+
+def test_a_whole_ticket_tells_what_changed_since_it_was_last_seen():
+    looks = [
+        {"state": "a"},
+        {"state": "z"},
+        {"state": "z", "tags": ["x"]},
+        {"state": "z", "tags": []},
+        {"state": "z"},
+    ]
+    assert looked_at(*looks) == ["ticket.created", "ticket.status_changed", "ticket.tagged", "ticket.tagged"]
+    assert looked_at({"owner": 1}, {"owner": None}) == ["ticket.created", "ticket.assigned"]
+    assert looked_at({}, {"said": [{"id": 1, "text": "Oi"}]}) == ["ticket.created", "comment.created"]
+    assert looked_at({"state": "a"}, {"state": "odd"}) == ["ticket.created"]
+
+
+def test_a_whole_ticket_that_is_older_than_what_is_known_tells_only_comments():
+    old = {"state": "a", "at": "2020-01-01T00:00:00Z", "said": [{"id": 1, "text": "Oi"}]}
+    assert looked_at({"state": "z"}, old) == ["ticket.created", "comment.created"]
+
+
+def test_what_was_read_back_is_a_complete_ticket_and_a_sender_cannot_pretend_it():
+    connection = Connection("acme", "shop", "generic", settings(WHOLE, subject="ticket.id"))
+    collected = {"ticket": {"id": 7, "state": "a"}, "comments": [{"id": 1, "text": "Oi"}]}
+    webhook = Webhook({}, b"", received_at=RECEIVED_AT)
+    created, said = generic.convert_webhook(webhook, collected, None, connection)
+    assert (created.ticket.status, created.complete, said.comment.body) == ("open", True, "Oi")
+    pretended = Webhook(
+        {}, json.dumps({"gateway": {"collected": collected}}).encode(), received_at=RECEIVED_AT
+    )
+    (event,) = generic.convert_webhook(pretended, None, None, connection)
+    assert event.kind == "unrecognized"
+    updated = {"when": "id", "event": "ticket.updated", "id": "id", "fields": {"ticket.ref.id": "id"}}
+    one = settings(updated, subject="id")
+    webhook = Webhook({}, b'{"id": 7}', received_at=RECEIVED_AT)
+    connection = Connection("acme", "shop", "generic", one)
+    assert [generic.convert_webhook(webhook, read, None, connection)[0].complete for read in (None, {})] == [
+        False,
+        True,
+    ]
+
+
+def test_form_fields_are_mapped_like_json():
+    fields = {"form.id": "data.id", "form.answers": "data"}
+    form = {"when": "event", "event": "form.submitted", "id": "data.id", "fields": fields}
+    (event,) = told(b"event=x&data[id]=7&data[nome]=Ana", settings(form, body="form"))
+    assert (event.id, event.form.answers) == ("form.submitted:7", {"id": "7", "nome": "Ana"})
+    with pytest.raises(UnreadableWebhook, match="not usable form fields"):
+        told(b"\xff", settings(form, body="form"))
+    sample = "event=x&data[id]=8"
+    assert settings(form, body="form", sample=sample, expect={"id": "form.submitted:8"}).sample == sample
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,13 @@ def test_a_field_is_not_filled_twice():
     )
 
 
+def test_only_a_whole_ticket_needs_no_name_for_the_fact():
+    unnamed = {name: value for name, value in PAYMENT.items() if name != "id"}
+    assert "needs an `id` that names the fact" in refused(EventMapping, **unnamed)
+    whole = {"when": "id", "event": "ticket.snapshot", "fields": {"ticket.ref.id": "id"}}
+    assert EventMapping.model_validate(whole).id is None
+
+
 @pytest.mark.parametrize("part", ["when", "id", "occurred_at"])
 def test_a_bad_expression_is_named_wherever_it_stands(part):
     assert "bad JMESPath 'data.['" in refused(EventMapping, **{**PAYMENT, part: "data.["})
