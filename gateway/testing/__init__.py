@@ -7,11 +7,21 @@ from gateway.testing.outbox import Outbox
 from gateway.testing.sandbox import misbehaving, serving
 
 if TYPE_CHECKING:
-    from gateway.testing.conformance import SenderConformance, VendorConformance
+    from gateway.testing.conformance import ReaderConformance, SenderConformance, VendorConformance
 
-__all__ = ["Outbox", "SenderConformance", "VendorConformance", "api_for", "misbehaving", "serving"]
+SUITES = ("ReaderConformance", "SenderConformance", "VendorConformance")
 
-SUITE = (
+__all__ = [
+    "Outbox",
+    "ReaderConformance",
+    "SenderConformance",
+    "VendorConformance",
+    "api_for",
+    "misbehaving",
+    "serving",
+]
+
+PARTS = (
     "acting",
     "conformance",
     "conversion",
@@ -26,11 +36,11 @@ SUITE = (
 
 def __getattr__(name: str) -> Any:
     """The suite needs pytest and hypothesis (`pip install 'helpdesk-gateway[testing]'`); sandboxes do not."""
-    if name not in ("SenderConformance", "VendorConformance"):
+    if name not in SUITES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest
 
-    pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in SUITE))
+    pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in PARTS))
     from gateway.testing import conformance
 
     return getattr(conformance, name)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway.client import ApiClient
 from gateway.clock import utc_now
 from gateway.model.action import (
     Action,
@@ -21,7 +20,6 @@ from gateway.model.action import (
 )
 from gateway.model.connection import Receipt
 from gateway.model.echo import is_ours
-from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.event import CommentCreated, Event, Unrecognized
 from gateway.model.facts import Past
 from gateway.model.ticket import Priority, Status, TicketRef
@@ -29,7 +27,6 @@ from gateway.model.ticket import Priority, Status, TicketRef
 from .clients import api_for
 from .desk import SHORT, Desk, desk_of
 from .effects import assert_effect
-from .sandbox import serving
 from .under_test import ACTIONS, PROOFS, WHY, VendorUnderTest
 
 LATE = 5 * SHORT
@@ -169,17 +166,6 @@ class ActionTests(DeskTests):
         if receipt is not None:
             scene.assert_done(receipt)
 
-    def test_the_rate_limit_is_honoured(self) -> None:
-        """As many calls as are allowed are made, and not one more than the sandbox bears."""
-        app: Any = self.create_app(limited=True)
-        with serving(app) as url:
-            api = api_for(self.vendor, self.connection(url))
-            rate = self.registry.ask(self.name, "connect_api", connection=self.connection(url)).rate
-            made = _calls_until_held_back(self, api, rate.calls + 5)
-            statuses = [call["status"] for call in app.calls]
-        assert 429 not in statuses
-        assert made >= rate.calls
-
 
 class Scene:
     """What there was before an action."""
@@ -201,18 +187,6 @@ class Scene:
         if isinstance(action, TicketAction):
             ref = action.ticket
         assert_effect(action, self._before, self._desk.read(ref), self._desk.subject.becomes)
-
-
-def _calls_until_held_back(subject: VendorUnderTest, api: ApiClient, most: int) -> int:
-    """How many calls were made before our own governor asked for patience."""
-    for number in range(most):
-        try:
-            subject.look(api)
-        except ApiError as held_back:
-            if held_back.failure is not ApiFailure.THROTTLED or held_back.status is not None:
-                raise
-            return number
-    return most
 
 
 def _is_ours(event: Event, desk: Desk, past: Past | None) -> bool:

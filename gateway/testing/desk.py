@@ -74,14 +74,12 @@ class Desk:
 
     def opens(self) -> TicketRef:
         """A person opens a ticket."""
-        answer = self._http.post(
-            "/_sandbox/human/tickets", json=dict(self.subject.opening)
-        ).raise_for_status()
+        answer = self._http.post(self.subject.people, json=dict(self.subject.opening)).raise_for_status()
         return TicketRef(self.connection.name, self.subject.ticket_id(answer.json()))
 
     def changes(self, ref: TicketRef, change: JSON) -> None:
         """A person changes the ticket."""
-        self._http.post(f"/_sandbox/human/tickets/{ref.id}", json=dict(change)).raise_for_status()
+        self._http.post(f"{self.subject.people}/{ref.id}", json=dict(change)).raise_for_status()
 
     def tickets(self) -> list[JSON]:
         found: list[JSON] = self._http.get("/_sandbox/tickets").raise_for_status().json()

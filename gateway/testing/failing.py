@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.client import ApiClient
 from gateway.clock import utc_now
 from gateway.model.action import Action
 from gateway.model.errors import ApiError, ApiFailure
@@ -22,7 +23,7 @@ from .clients import api_for
 from .conversion import ConversionTests
 from .desk import PLENTY, SHORT, Desk
 from .sandbox import serving
-from .under_test import ACTIONS
+from .under_test import ACTIONS, VendorUnderTest
 
 MEANINGS = {
     400: ApiFailure.REFUSED,
@@ -64,22 +65,24 @@ class FailureTests(DeskTests, ConversionTests):
     def test_an_answer_that_never_comes_is_told_apart(self, desk: Desk, fault: dict[str, Any]) -> None:
         ref = desk.opens()
         desk.misbehave(**fault)
-        error = desk.attempt(self._one_of_each(ref)[0], timeout=SHORT).error
-        assert error is not None
-        assert error.failure is ApiFailure.UNANSWERED
+        for action in self._one_of_each(ref)[:1]:
+            error = desk.attempt(action, timeout=SHORT).error
+            assert error is not None
+            assert error.failure is ApiFailure.UNANSWERED
         with pytest.raises(ApiError) as reading:
             desk.collected(ref, desk.api(timeout=SHORT))
         assert reading.value.failure is ApiFailure.UNANSWERED
 
     def test_a_vendor_that_cannot_be_reached_was_not_asked(self) -> None:
-        for action in self._one_of_each(TicketRef(self.account.name, "1")):
+        for hook, given in self._calls(TicketRef(self.account.name, "1")):
             api = api_for(self.vendor, self.account, rate=PLENTY, sleep=lambda _seconds: None)
             with pytest.raises(ApiError) as error:
-                self.registry.ask(self.name, "execute_action", action=action, api=api)
+                list(self.registry.ask(self.name, hook, **given, api=api))
             assert (error.value.failure, error.value.uncertain) == (ApiFailure.UNREACHABLE, False)
 
     def _one_of_each(self, ref: TicketRef) -> list[Action]:
-        return [self.samples_of(kind, ref)[0] for kind in ACTIONS if kind not in self.unsupported]
+        supported = [kind for kind in ACTIONS if self.acts and kind not in self.unsupported]
+        return [self.samples_of(kind, ref)[0] for kind in supported]
 
     def test_settings_that_sound_like_secrets_are_kept_as_secrets(self) -> None:
         for name, value in self.account.settings:
@@ -115,6 +118,17 @@ class FailureTests(DeskTests, ConversionTests):
         for text in (*shown, captured.out, captured.err, caplog.text):
             self.assert_harmless(text)
 
+    def test_the_rate_limit_is_honoured(self) -> None:
+        """As many calls as are allowed are made, and not one more than the sandbox bears."""
+        app: Any = self.create_app(limited=True)
+        with serving(app) as url:
+            api = api_for(self.vendor, self.connection(url))
+            rate = self.registry.ask(self.name, "connect_api", connection=self.connection(url)).rate
+            made = _calls_until_held_back(self, api, rate.calls + 5)
+            statuses = [call["status"] for call in app.calls]
+        assert 429 not in statuses
+        assert made >= rate.calls
+
     def _calls(self, ref: TicketRef) -> list[tuple[str, dict[str, Any]]]:
         calls: list[tuple[str, dict[str, Any]]] = [("collect_ticket", {"ref": ref})]
         calls += [("execute_action", {"action": action}) for action in self._one_of_each(ref)]
@@ -127,3 +141,15 @@ async def _quote(request: Request) -> Response:
     body = (await request.body()).decode("utf-8", "replace")
     quoted = f"{request.method} {request.url} {dict(request.headers)} {body}"
     return JSONResponse({"error": quoted, "message": quoted, "description": quoted}, status_code=400)
+
+
+def _calls_until_held_back(subject: VendorUnderTest, api: ApiClient, most: int) -> int:
+    """How many calls were made before our own governor asked for patience."""
+    for number in range(most):
+        try:
+            subject.look(api)
+        except ApiError as held_back:
+            if held_back.failure is not ApiFailure.THROTTLED or held_back.status is not None:
+                raise
+            return number
+    return most

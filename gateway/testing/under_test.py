@@ -61,6 +61,9 @@ class VendorUnderTest:
     tolerance: ClassVar[timedelta] = timedelta(minutes=5)
     """How old a signed time may be."""
 
+    acts: ClassVar[bool] = True
+    """False: nothing is done at this system, it only tells, and perhaps is read."""
+
     unsupported: ClassVar[Mapping[str, str]] = {}
     """What the vendor cannot do, and why: a kind of action (`SetPriority`), or one of `stale` (it signs no time),
     `replayed` (it names no delivery), `unknown` (it names no kind), `echo` (it does not tell us what we did
@@ -75,14 +78,17 @@ class VendorUnderTest:
 
     # --- what people do in the sandbox, in the vendor's terms ---
 
+    people: ClassVar[str] = "/_sandbox/human/tickets"
+    """Where they do it; below it, by id, what exists is changed."""
+
     opening: ClassVar[Mapping[str, JSON]] = {}
-    """Body of `POST /_sandbox/human/tickets`: a person opens a ticket."""
+    """Body of a POST to `people`: a person opens a ticket."""
 
     changes: ClassVar[Sequence[Mapping[str, JSON]]] = ()
-    """Two bodies of `POST /_sandbox/human/tickets/{id}`: a person changes the same things twice."""
+    """Two bodies of POSTs to `people`/ID: a person changes the same things twice."""
 
     comment: ClassVar[Mapping[str, JSON]] = {}
-    """Body of `POST /_sandbox/human/tickets/{id}`: a person comments."""
+    """Body of a POST to `people`/ID: a person comments."""
 
     resolution: ClassVar[float] = 1.0
     """Seconds: how finely the vendor tells times; two changes of `changes` lie further apart than that."""
@@ -123,7 +129,7 @@ class VendorUnderTest:
     # --- what a subclass may override ---
 
     def ticket_id(self, answer: JSON) -> str:
-        """The id in the answer to `POST /_sandbox/human/tickets`, as a TicketRef has it."""
+        """The id in the answer to `opening`, as a TicketRef has it."""
         return str(answer["id"])
 
     def look(self, api: Any) -> None:
