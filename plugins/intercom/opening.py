@@ -23,7 +23,7 @@ from .collect import path, search
 from .envelope import TICKET, ident
 from .people import Recipient
 from .reading import DESCRIPTION, TITLE, opening_message
-from .wording import said, written
+from .wording import text, written
 
 if TYPE_CHECKING:
     from . import Settings
@@ -201,4 +201,4 @@ def _is_it(source: Mapping[str, Any], action: CreateTicket, settings: "Settings"
         body, words = str(opening_message(source).get("body") or ""), _message(action)
     if marker.is_in(body):
         return marker.text(action.id) in body
-    return said(body)[0].split() == words.split()
+    return text(body).split() == words.split()

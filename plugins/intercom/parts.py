@@ -11,7 +11,7 @@ from typing import Any
 from gateway.api import Attachment, Comment, Person, Status
 
 from .envelope import ident, moment
-from .wording import name, said
+from .wording import html, name, text
 
 CUSTOMERS = frozenset({"user", "lead", "contact", "visitor"})
 AGENTS = frozenset({"admin"})
@@ -98,14 +98,13 @@ def is_initial_state(part: Mapping[str, Any]) -> bool:
 def comment(part: Mapping[str, Any]) -> Comment | None:
     """The words in it; None where a person would see none. Raises ValueError or TypeError for no shape of theirs."""
     part_id = ident(part.get("id"))
-    words, html = said(part.get("body"))
-    files = attachments(part.get("attachments"))
+    words, files = text(part.get("body")), attachments(part.get("attachments"))
     if part_id is None or is_system(part) or not (words or files or part.get("redacted")):
         return None
     return Comment(
         id=part_id,
         body=words,
-        html=html,
+        html=html(part.get("body")),
         author=person(part.get("author")),
         is_private=kind_of(part).startswith("note"),
         created_at=created_at(part),

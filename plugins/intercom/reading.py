@@ -22,7 +22,7 @@ from gateway.api import (
 from . import marker
 from .envelope import TICKET, ident, moment
 from .parts import CUSTOMERS, STATUSES, attachments, comments, heard, listed, person
-from .wording import first_words, name, said
+from .wording import first_words, html, name, text
 
 if TYPE_CHECKING:
     from . import Settings
@@ -97,15 +97,14 @@ def conversation(
 def first_comment(source: Mapping[str, Any], settings: "Settings") -> Comment | None:
     """The message that the conversation began with. Its id counts apart from those of the parts."""
     message = opening_message(source)
-    words, html = said(message.get("body"))
-    files = attachments(message.get("attachments"))
+    words, files = text(message.get("body")), attachments(message.get("attachments"))
     message_id = ident(message.get("id"))
     if message_id is None or not (words or files):
         return None
     return Comment(
         id=f"source-{message_id}",
         body=words,
-        html=html,
+        html=html(message.get("body")),
         author=opening_author(source, settings),
         created_at=moment(source.get("created_at")),
         attachments=files,
@@ -132,8 +131,8 @@ def _opening(source: Mapping[str, Any]) -> dict[str, Any]:
     message = opening_message(source)
     if not message and "title" not in source:
         return {}
-    words, _ = said(message.get("body"))
-    subject = name(source.get("title")) or said(message.get("subject"))[0] or first_words(words)
+    words = text(message.get("body"))
+    subject = name(source.get("title")) or text(message.get("subject")) or first_words(words)
     known: dict[str, Any] = {"subject": subject}
     if "body" in message:
         known["description"] = words or None
@@ -252,9 +251,9 @@ def ticket(source: Mapping[str, Any], connection: "Connection[Settings]", before
     if isinstance(source.get("ticket_attributes"), dict):
         given = source["ticket_attributes"]
         if TITLE in given:
-            known["subject"] = name(said(given[TITLE])[0])
+            known["subject"] = name(text(given[TITLE]))
         if DESCRIPTION in given:
-            known["description"] = said(given[DESCRIPTION])[0] or None
+            known["description"] = text(given[DESCRIPTION]) or None
         known |= fields({key: given[key] for key in given if key not in (TITLE, DESCRIPTION)}, settings)
     return Ticket(**known)
 

@@ -57,8 +57,7 @@ class Finder:
         return {"type": kind, field: found[start : start + size], "total_count": len(found), "pages": pages}
 
     def _meets(self, row: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
-        operator = query.get("operator")
-        value: Any = query.get("value")
+        operator, value = str(query["operator"]), query["value"]
         if operator in ("AND", "OR"):
             return (all if operator == "AND" else any)(self._meets(row, part) for part in value)
         field = str(query["field"])

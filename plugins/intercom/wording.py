@@ -1,6 +1,7 @@
 """What did they say, whether Intercom tells it as HTML or as plain text?"""
 
 import re
+from functools import lru_cache
 from html import unescape
 
 from gateway.api import html_to_text, sanitised, text_to_html
@@ -21,15 +22,23 @@ def is_html(body: str) -> bool:
     return _HTML.fullmatch(body) is not None
 
 
-def said(body: object) -> tuple[str, str | None]:
-    """The words, and the HTML they were in, if any; our mark taken out."""
-    if not isinstance(body, str) or not body:
-        return "", None
+@lru_cache(maxsize=32)
+def words(body: str) -> str:
+    """What a person would read in it; our mark taken out. Remembered, as one notification is asked twice."""
     body = marker.without(body)
-    if not is_html(body):
-        return body.strip(), None
-    html = sanitised(body)
-    return html_to_text(html), html
+    return html_to_text(body) if is_html(body) else body.strip()
+
+
+def text(body: object) -> str:
+    """The words of whatever stands where a text should."""
+    return words(body) if isinstance(body, str) and body else ""
+
+
+def html(body: object) -> str | None:
+    """The HTML that it was in, without what could do harm; None for plain text."""
+    if not isinstance(body, str) or not is_html(body := marker.without(body)):
+        return None
+    return sanitised(body)
 
 
 def written(text: str, is_html: bool, mark: str = "") -> str:
