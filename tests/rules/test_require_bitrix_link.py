@@ -225,6 +225,11 @@ def test_a_link_that_comes_later_mends_it():
     ]  # fmt: skip
 
 
+def test_a_tag_that_somebody_took_off_is_not_taken_off_again():
+    found = heard(said(1, "Oi"), said(2, DEAL_LINK), past=TOLD)
+    assert [type(each) for each in found] == [LinkTickets, AddComment, SetFields]
+
+
 # --- no link ----------------------------------------------------------------------------------------------------
 
 
