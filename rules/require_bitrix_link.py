@@ -124,7 +124,7 @@ REASONS = {
 
 
 class Dealings(Scope):
-    kinds: Choice[TicketKind] = Choice.model_validate({"not": [TicketKind.TASK]})
+    kinds: Choice[TicketKind] = Choice[TicketKind].model_validate({"not": [TicketKind.TASK]})
 
 
 class Settings(RuleSettings):
