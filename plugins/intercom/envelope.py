@@ -25,10 +25,14 @@ _PLAIN = re.compile(r"[\x21-\x7e]{1,200}")
 def readable(body: bytes) -> dict[str, Any]:
     """The JSON object in the body; empty for anything else."""
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _not_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def topic_of(body: Mapping[str, Any]) -> str | None:
