@@ -182,9 +182,11 @@ class Acme:
             "desk", body, {zendesk_webhooks.SIGNATURE: signature, zendesk_webhooks.TIMESTAMP: sent_at}
         )
 
-    def receive(self, name: str, body: bytes, headers: Mapping[str, str]) -> int:
+    def receive(
+        self, name: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> int:
         """Proved and stored, as the server would."""
-        webhook = Webhook(headers=headers, body=body, received_at=self.gateway.clock())
+        webhook = Webhook(headers, body, query or {}, self.gateway.clock())
         with self.gateway.db.begin() as db:
             connection = self.gateway.directory.current(db).connection("acme", name)
             assert connection is not None

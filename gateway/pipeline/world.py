@@ -178,7 +178,8 @@ class World:
             if value not in (None, (), "") and name != "id"
         }
         if known is None:
-            known = Customer(id=str(uuid5(namespace, f"customer:{event.tenant}:{event.id}")))
+            fact = f"customer:{event.tenant}:{event.connection}:{event.id}"
+            known = Customer(id=str(uuid5(namespace, fact)))
         customer = known.model_copy(update=news)
         self._keep(event.tenant, customer)
         return customer

@@ -40,6 +40,12 @@ class Settings(ConnectionSettings):
     sandbox: bool = Field(False, description="this is an account of Asaas's sandbox")
     plans: tuple[str, ...] = Field((), description="names of plans, looked for in a payment's description")
     calls_per_minute: int = Field(60, ge=1, le=2000)
+    reconcile_minutes: int | None = Field(
+        360,
+        ge=0,
+        le=1440,
+        description="how often to look for lost notices: Asaas lists by day, so each look reads the whole day again",
+    )
 
     def accepted_status(self) -> int:
         return 200  # Asaas's FAQ: whatever else counts as a failure, and after fifteen the queue stops

@@ -77,6 +77,7 @@ DESK_SETTINGS: JSON = {
         "path": "/tickets",
         "params": {"since": "{{ since }}"},
         "ids": "body.items[].id",
+        "times": "body.items[].updated_at",
         "next": "body.next",
     },
     "requests": {

@@ -12,6 +12,7 @@ from gateway.api import (
     ApiError,
     ApiFailure,
     ApiSettings,
+    ChangedRef,
     Connection,
     RateLimit,
     Receipt,
@@ -19,7 +20,7 @@ from gateway.api import (
 )
 
 from .expression import holds, search
-from .outbound import document_of
+from .outbound import Changed, document_of
 from .request import Lookup, Parts, Request, filled, filled_headers
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def collect(ref: TicketRef, api: ApiClient) -> JSON:
 
 
 def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
-    """The tickets that changed after `since`, page by page."""
+    """The tickets that changed after `since`, page by page. Raises ApiError, also for an answer of another shape."""
     settings: Settings = api.connection.settings
     if settings.changed is None:
         return
@@ -103,12 +104,31 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
     answer = _call(settings.changed, told, api, repeatable=True)
     for _ in range(MOST_PAGES):
         seen = _seen(answer, {})
-        for found in search(settings.changed.ids, seen) or []:
-            yield TicketRef(api.connection.name, str(found))
+        yield from _changed(settings.changed, api, seen)
         following = search(settings.changed.next, seen) if settings.changed.next else None
         if not isinstance(following, str) or not following:
             return
         answer = api.get(following)
+
+
+def _changed(listing: Changed, api: ApiClient, seen: JSON) -> Iterator[TicketRef]:
+    ids = search(listing.ids, seen)
+    if not isinstance(ids, list):
+        raise _refused(api, f"changed.ids: there is no list at {listing.ids!r} of the answer")
+    times = search(listing.times, seen) if listing.times else None
+    if not isinstance(times, list) or len(times) != len(ids):  # one that says no time is missing here
+        times = [None] * len(ids)
+    for id_, time in zip(ids, times, strict=True):
+        moment, name = _moment(time), api.connection.name
+        yield TicketRef(name, str(id_)) if moment is None else ChangedRef(name, str(id_), moment)
+
+
+def _moment(told: JSON) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _request(settings: "Settings", action: Action) -> Request | None:

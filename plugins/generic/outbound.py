@@ -67,10 +67,11 @@ class Collect(Parts):
 
 class Changed(Parts):
     """Which tickets changed after `since` (ISO) or `since_unix`? `next` is the path of the next page, where there
-    is one."""
+    is one. `times` says when each of them changed, in the same order: then what is known is not read again."""
 
     method: Literal["GET"] = "GET"
     ids: Expression = Field(description="the ids in the answer's `body`: `body.items[].id`")
+    times: Expression | None = Field(None, description="ISO with an offset: `body.items[].updated_at`")
     next: Expression | None = None
 
 

@@ -15,6 +15,7 @@ from gateway.api import (
     AddTags,
     ApiError,
     ApiFailure,
+    ChangedRef,
     Connection,
     CreateTicket,
     Status,
@@ -156,6 +157,29 @@ def test_what_has_no_request_is_unsupported():
 def test_a_system_that_only_sends_is_not_called():
     settings = generic.Settings.model_validate({"mapping": "typeform", "secret": "s"})
     assert generic.connect_api(Connection("acme", "form", "generic", settings)) is None
+
+
+@pytest.mark.parametrize(
+    ("times", "known"),
+    [
+        (["2026-09-14T00:00:00Z", "2026-09-14T00:00:00-03:00"], [True, True]),
+        (["2026-09-14T00:00:00", 7], [False, False]),
+        ([None, "2026-09-14T00:00:00Z"], [False, False]),
+    ],
+)
+def test_when_it_changed_is_told_where_the_list_says_so(erp, times, known):
+    items = [{"id": number, "at": at} for number, at in enumerate(times)]
+    erp.get("/t").mock(httpx.Response(200, json={"items": items}))
+    listing = {"path": "/t", "ids": "body.items[].id", "times": "body.items[].at"}
+    found = list(generic.list_changed(utc_now(), api(changed=listing)))
+    assert [ref.id for ref in found] == ["0", "1"]
+    assert [isinstance(ref, ChangedRef) for ref in found] == known
+
+
+def test_a_list_of_another_shape_is_an_error_and_not_empty(erp):
+    erp.get("/t").mock(httpx.Response(200, json={"items": "none"}))
+    listed = generic.list_changed(utc_now(), api(changed={"path": "/t", "ids": "body.items"}))
+    assert "there is no list at 'body.items'" in str(failure(next, listed))
 
 
 def test_a_page_of_another_host_is_not_followed(erp):
