@@ -158,6 +158,16 @@ class ActionTests(DeskTests):
                 desk, lambda ref: SetPriority(id="p", reason=WHY, ticket=ref, priority=priority), priority
             )
 
+    @pytest.mark.parametrize("tag", ["VIP", "Novo Cliente", "Retenção"])
+    def test_a_tag_comes_back_as_it_is_spelled(self, desk: Desk, tag: str) -> None:
+        """By `spell_tag` a rule knows its own tag again."""
+        spelled = desk.spelled(tag)
+        assert desk.spelled(spelled) == spelled
+        if not self.is_unsupported("AddTags"):
+            ref = desk.opens()
+            desk.do(AddTags(id="t", reason=WHY, ticket=ref, tags=(tag,)))
+            assert spelled in desk.read(ref).ticket.tags
+
     def _assert_round_trip(self, desk: Desk, made: Callable[[TicketRef], Action], word: Any) -> None:
         ref = desk.opens()
         scene = Scene(desk, made(ref))

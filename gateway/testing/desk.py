@@ -148,6 +148,10 @@ class Desk:
         assert ref in apart.known, f"a reading of {ref} gives no event about it"
         return apart.known[ref]
 
+    def spelled(self, tag: str) -> str:
+        found: str | None = self.ask("spell_tag", tag=tag, connection=self.connection)
+        return tag if found is None else found
+
     def do(self, action: Action, api: ApiClient | None = None) -> Receipt | None:
         receipt: Receipt | None = self.ask("execute_action", action=action, api=api or self.api())
         return receipt

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from gateway.clock import utc_now
 from gateway.model.event import Event, TicketStatusChanged
-from gateway.model.ticket import Status, TicketRef
+from gateway.model.ticket import ChangedRef, Status, TicketRef
 
 from .acting import DeskTests
 from .conversion import HASH_SEEDS, ConversionTests, bent_of, retold
@@ -77,6 +77,8 @@ class ToldTests(DeskTests, ConversionTests):
         listed = list(desk.ask("list_changed", since=utc_now() - A_WHILE, api=desk.api()))
         assert ref in listed
         assert len(listed) == len(set(listed))
+        for found in listed:
+            assert not isinstance(found, ChangedRef) or abs(utc_now() - found.changed_at) < A_WHILE
 
     def test_a_collected_ticket_of_another_shape_is_unreadable_at_worst(self, desk: Desk) -> None:
         ref = self.story(desk)

@@ -4,9 +4,9 @@ https://acme-desk.example/developers/cases
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
-from gateway.api import JSON, ApiClient, TicketRef
+from gateway.api import JSON, ApiClient, ChangedRef, TicketRef
 
 
 def case(ref: TicketRef, api: ApiClient) -> JSON:
@@ -19,5 +19,7 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
     behind: int | None = 0
     while behind is not None:
         page = api.get("/cases", touched_after=since.timestamp(), behind=behind).body
-        yield from (TicketRef(api.connection.name, str(row["number"])) for row in page["cases"])
+        for row in page["cases"]:
+            touched = datetime.fromtimestamp(row["touched"], UTC)
+            yield ChangedRef(api.connection.name, str(row["number"]), touched)
         behind = page["next"]

@@ -92,6 +92,7 @@ class TestTickets(Conversations, TellingTests, ActionTests, FailureTests):
     """A ticket's tags are shown by no reading: that they are set is proved in test_execute."""
 
     test_the_rate_limit_is_honoured = None
+    test_a_tag_comes_back_as_it_is_spelled = None
     examples = 20
     becomes = {Status.NEW: Status.OPEN, Status.CANCELED: None}
     settings = {"ticket_type_id": "29"}
