@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.api import JSON, ApiClient, ApiError, ApiFailure, TicketRef
+from gateway.api import JSON, ApiClient, ApiError, ApiFailure, ChangedRef, TicketRef
 
-from .envelope import TICKET, ident
+from .envelope import TICKET, ident, instant
 from .parts import listed
 
 PAGE_SIZE = 150
@@ -64,7 +64,11 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
                 continue
             if prefix + found_id not in seen:
                 seen.add(prefix + found_id)
-                yield TicketRef(api.connection.name, prefix + found_id)
+                yield _listed(api.connection.name, prefix + found_id, found.get("updated_at"))
+
+
+def _listed(connection: str, ref_id: str, updated_at: JSON) -> TicketRef:
+    return ChangedRef(connection, ref_id, instant(updated_at)) if updated_at else TicketRef(connection, ref_id)
 
 
 def search(
