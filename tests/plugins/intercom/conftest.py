@@ -20,7 +20,7 @@ RECEIVED = datetime(2025, 11, 21, 14, 10, 2, tzinfo=UTC)
 PLENTY = RateLimit(calls=10_000, seconds=60)
 
 
-def connect(**settings: Any) -> Connection[intercom.Settings]:
+def connect(tenant: str = "t1", **settings: Any) -> Connection[intercom.Settings]:
     given = {
         "app_id": "abc123",
         "admin_id": "700",
@@ -28,7 +28,7 @@ def connect(**settings: Any) -> Connection[intercom.Settings]:
         "client_secret": "a-secret",
         **settings,
     }
-    return Connection("t1", "ic", "intercom", intercom.Settings(**given))
+    return Connection(tenant, "ic", "intercom", intercom.Settings(**given))
 
 
 @pytest.fixture(scope="session")
