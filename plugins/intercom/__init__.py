@@ -31,7 +31,7 @@ from gateway.api import (
     hookimpl,
 )
 
-from . import accept, collect, convert, execute
+from . import accept, collect, convert, execute, tags
 from .errors import explain
 
 VERSION = "2.15"
@@ -116,6 +116,11 @@ def convert_webhook(
     webhook: Webhook, collected: JSON | None, before: Snapshot | None, connection: Connection[Settings]
 ) -> list[Event]:
     return convert.events(webhook, collected, before, connection)
+
+
+@hookimpl
+def spell_tag(tag: str) -> str:
+    return tags.spelled(tag)
 
 
 @hookimpl

@@ -68,7 +68,9 @@ def changed(since: datetime, api: ApiClient) -> Iterator[TicketRef]:
 
 
 def _listed(connection: str, ref_id: str, updated_at: JSON) -> TicketRef:
-    return ChangedRef(connection, ref_id, instant(updated_at)) if updated_at else TicketRef(connection, ref_id)
+    return (
+        ChangedRef(connection, ref_id, instant(updated_at)) if updated_at else TicketRef(connection, ref_id)
+    )
 
 
 def search(

@@ -28,14 +28,11 @@ class Desk:
     """One workspace, empty but for its teammates and teams. Whatever changes is told through `deliver`."""
 
     def __init__(
-        self, deliver: Deliver, app_id: str, version: Version, tags_in: str, assigns_on_reply: bool
-    ) -> None:
-        self.app_id, self.version, self.tags_in, self.assigns_on_reply = (
-            app_id,
-            version,
-            tags_in,
-            assigns_on_reply,
-        )
+        self, deliver: Deliver, app_id: str, version: Version, *, tags_in: str = "part", assigns_on_reply: bool = False,
+        folds_tags: bool = False,
+    ) -> None:  # fmt: skip
+        self.app_id, self.version = app_id, version
+        self.tags_in, self.assigns_on_reply, self.folds_tags = tags_in, assigns_on_reply, folds_tags
         self.deliver = deliver
         self.crowd = Crowd(self.tell, app_id)
         self.conversations: dict[str, dict[str, Any]] = {}
@@ -305,7 +302,7 @@ class Desk:
 
     def make_tag(self, name: str) -> dict[str, Any]:
         for tag in self.tags.values():
-            if tag["name"].casefold() == name.casefold():
+            if tag["name"] == name or (self.folds_tags and tag["name"].casefold() == name.casefold()):
                 return tag
         tag_id = str(next(self._tag_ids))
         self.tags[tag_id] = {"type": "tag", "id": tag_id, "name": name}

@@ -67,7 +67,7 @@ def find_effect(action: Action, api: ApiClient) -> Receipt | None:
         case AddComment():
             return _find_comment(action, api)
         case AddTags(ticket=ticket) | RemoveTags(ticket=ticket) if not ticket.id.startswith(TICKET):
-            present = tags.on(api.get(path(ticket.id)).body).keys()
+            present = set(tags.on(api.get(path(ticket.id)).body).values())
             wanted = tags.wanted(action.tags).keys()
             is_so = wanted <= present if isinstance(action, AddTags) else wanted.isdisjoint(present)
             return _receipt(None, ticket.id, api) if is_so else None

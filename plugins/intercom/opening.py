@@ -177,7 +177,7 @@ def _finish(opened: str, action: CreateTicket, api: ApiClient) -> None:
     source = api.get(path(opened)).body
     for change in changes.outstanding(_rest(opened, action, api), source):
         api.call(change.method, change.path, json=change.body)
-    present = tags.on(source)
+    present = tags.on(source).values()
     absent = [tag for key, tag in tags.wanted(action.tags).items() if key not in present]
     tags.add(opened, [tags.identified(tag, api) for tag in absent], api)
 

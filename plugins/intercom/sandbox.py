@@ -38,6 +38,7 @@ def create_app(
     topics: str = "",
     tags_in: Literal["part", "item", "tags_added"] = "part",
     assigns_on_reply: bool = False,
+    folds_tags: bool = False,
     search_lag: float = 0,
     search_by_day: bool = False,
     in_app_word: str = "in_app",
@@ -51,6 +52,7 @@ def create_app(
     :param topics: only those that begin so are subscribed to; others are told of by nobody
     :param tags_in: where a notification tells which tag is new
     :param assigns_on_reply: the first reply to an unassigned conversation comes as an assignment
+    :param folds_tags: tags that differ in case only are one
     :param search_lag: seconds until the search finds what was written
     :param search_by_day: times in searches are cut down to the day
     :param in_app_word: how `POST /messages` wants an in-app message to be called
@@ -64,7 +66,9 @@ def create_app(
         raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         outbox.send(raw, {"Accept": "application/json", "User-Agent": "intercom-parrot-service-client/1.0"})
 
-    desk = Desk(deliver, app_id, webhooks, tags_in, assigns_on_reply)
+    desk = Desk(
+        deliver, app_id, webhooks, tags_in=tags_in, assigns_on_reply=assigns_on_reply, folds_tags=folds_tags
+    )
     finder = searching.Finder(search_lag, search_by_day, largest_page)
     front = Front(desk, finder, in_app_word, drops_marks)
     inner = Starlette(routes=[*front.routes(), *outbox.routes()], exception_handlers={Refusal: _refused})

@@ -14,14 +14,19 @@ from .parts import listed
 from .wording import name
 
 
+def spelled(tag: str) -> str:
+    """How a tag is written: as it is, without superfluous spaces."""
+    return " ".join(tag.split())
+
+
 def same_name(tag: str) -> str:
-    """Names differ in more than case, or they are one tag."""
-    return " ".join(tag.split()).casefold()
+    """Names differ in more than case, or they are one tag. Whether Intercom sees it so is not documented."""
+    return spelled(tag).casefold()
 
 
 def wanted(tags: Iterable[str]) -> dict[str, str]:
     """Each tag once: how it is compared -> how it is written."""
-    return {same_name(tag): " ".join(tag.split()) for tag in tags if tag.strip()}
+    return {same_name(tag): spelled(tag) for tag in tags if tag.strip()}
 
 
 def identified(tag: str, api: ApiClient) -> str:
@@ -30,9 +35,12 @@ def identified(tag: str, api: ApiClient) -> str:
 
 
 def on(source: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a conversation: how their names are compared -> id. Of a ticket none are told."""
-    rows = listed(source.get("tags"), "tags")
-    return {same_name(found): str(row["id"]) for row in rows if (found := name(row.get("name")))}
+    """The tags of a conversation: id -> how their names are compared. Of a ticket none are told."""
+    return _by_id(listed(source.get("tags"), "tags"))
+
+
+def _by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(row["id"]): same_name(found) for row in rows if (found := name(row.get("name")))}
 
 
 def add(ref_id: str, ids: Iterable[str], api: ApiClient) -> None:
@@ -45,21 +53,18 @@ def missing(ref_id: str, tags: Iterable[str], api: ApiClient) -> list[str]:
     """The ids of those that are not on it yet; a ticket does not say, and setting a tag twice does no harm."""
     names = wanted(tags)
     if not ref_id.startswith(TICKET) and len(names) > 1:
-        present = on(api.get(path(ref_id)).body)
+        present = on(api.get(path(ref_id)).body).values()
         names = {key: tag for key, tag in names.items() if key not in present}
     return [identified(tag, api) for tag in names.values()]
 
 
 def remove(ref_id: str, tags: Iterable[str], api: ApiClient) -> None:
     """Those that are on it; one that is gone already is as good as removed."""
-    if ref_id.startswith(TICKET):
-        known = {
-            same_name(str(row.get("name"))): str(row["id"]) for row in listed(api.get("/tags").body, "data")
-        }
-    else:
-        known = on(api.get(path(ref_id)).body)
-    body = {"admin_id": api.connection.settings.admin_id}
-    for tag_id in [known[tag] for tag in wanted(tags) if tag in known]:
+    is_ticket = ref_id.startswith(TICKET)
+    source = api.get("/tags" if is_ticket else path(ref_id)).body
+    known = _by_id(listed(source, "data")) if is_ticket else on(source)
+    names, body = wanted(tags), {"admin_id": api.connection.settings.admin_id}
+    for tag_id in [tag_id for tag_id, tag in known.items() if tag in names]:
         try:
             api.call("DELETE", f"{path(ref_id)}/tags/{tag_id}", json=body)
         except ApiError as error:

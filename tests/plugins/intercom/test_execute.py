@@ -271,7 +271,8 @@ def test_unknown_assignees_teams_and_fields_are_refused_by_name(desk, kind):
         assert refused.value.failure is ApiFailure.REFUSED
 
 
-def test_tags_are_made_or_found_by_name_and_set_by_id(desk):
+def test_tags_are_made_or_found_by_name_and_set_by_id(open_desk):
+    desk = open_desk(folds_tags=True)
     ref = desk.person_opens(body="x", tags=["Billing"])
     act = action(AddTags, ref, tags=("billing", "sem telefone", "#venda/1º contato"))
     assert desk.found(act) is None
@@ -286,6 +287,12 @@ def test_tags_are_made_or_found_by_name_and_set_by_id(desk):
     desk.do(gone)
     assert desk.read(ref).ticket.tags == {"sem telefone", "#venda/1º contato"}
     assert desk.found(gone) is not None
+
+
+def test_where_case_makes_two_tags_both_are_removed(desk):
+    ref = desk.person_opens(body="x", tags=["VIP", "vip", "novo"])
+    desk.do(action(RemoveTags, ref, tags=("Vip",)))
+    assert desk.read(ref).ticket.tags == {"novo"}
 
 
 def test_tags_of_a_ticket_are_set_and_removed_without_being_seen(desk):
