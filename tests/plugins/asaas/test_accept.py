@@ -90,6 +90,11 @@ def test_with_a_key_for_the_api_what_matters_is_read_back(event, settings, heade
     assert verify(headers, body, **settings).thin is thin
 
 
+def test_an_invoices_address_that_is_none_is_no_sign_of_the_sandbox():
+    body = {**json.loads(BODY), "payment": {"id": "pay_1", "invoiceUrl": "https://[sandbox.asaas.com"}}
+    assert verify(HEADERS, json.dumps(body).encode(), api_key="k").thin
+
+
 def test_a_notice_of_another_family_is_about_no_payment():
     proof = verify(HEADERS, b'{"id": "evt_1&2", "event": "TRANSFER_DONE", "transfer": {"id": "t_1"}}')
     assert proof == Verified("evt_1&2")

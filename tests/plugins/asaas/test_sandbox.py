@@ -126,6 +126,14 @@ def test_a_customer_who_is_gone_is_nobody_and_a_payment_that_is_gone_an_error(sh
     assert error.value.failure is ApiFailure.MISSING
 
 
+def test_a_customer_who_cannot_be_read_makes_the_reading_wait(shop):
+    payment = shop.does("", customer=ANA)
+    shop.http.post("/_sandbox/misbehave", json={"kind": "status", "status": 500, "path": "/customers"})
+    with pytest.raises(ApiError) as error:
+        asaas.collect_ticket(TicketRef("asaas", payment["id"]), shop.api())
+    assert error.value.passing
+
+
 def test_a_wrong_key_is_said_and_not_shown(shop):
     settings = asaas.Settings(
         access_token=TOKEN, api_key="a-wrong-key", base_url=shop.connection.settings.base_url

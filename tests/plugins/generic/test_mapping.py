@@ -132,6 +132,13 @@ def test_a_mapping_whose_sample_lacks_the_amount_is_refused_by_its_expectation()
     assert "payment.amount_minor is null, not 99000" in message
 
 
+def test_what_is_read_back_needs_a_name():
+    hints = {"collect": {"path": "/p/{{ id }}", "hint": True}, "base_url": "https://x.example"}
+    assert "collect: what is read back is named by `subject`" in refused(
+        generic.Settings, secret=SECRET, events=[PAYMENT], **hints
+    )
+
+
 def test_a_refusal_does_not_tell_the_secret():
     message = refused(generic.Settings, secret=SECRET, events=[])
     assert SECRET not in message

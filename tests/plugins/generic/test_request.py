@@ -124,6 +124,16 @@ def test_whatever_the_id_is_the_path_has_as_many_parts(id_):
     assert path.isascii()
 
 
+def test_a_path_has_an_end():
+    with pytest.raises(ValueError, match="path: is too long"):
+        made(CREATE.model_copy(update={"subject": "x" * 5000}), path="/t/{{ subject }}")
+
+
+def test_an_expression_that_does_not_fit_names_its_place():
+    with pytest.raises(ValueError, match=r"body\.n: .*length"):
+        made(body={"n": "= length(is_html)"})
+
+
 def test_an_empty_part_of_a_path_is_an_error_rather_than_another_endpoint():
     with pytest.raises(ValueError, match="path: a part of it is empty"):
         made(path="/teams/{{ team }}/tickets")

@@ -238,6 +238,14 @@ def test_currencies_without_cents_are_integers_all_the_same():
     assert (found.payment.amount_minor, found.payment.currency) == (500, "JPY")
 
 
+def test_how_a_charge_was_paid_is_in_its_details():
+    details = {"type": "boleto", "boleto": {}}
+    paid = event(
+        "charge.succeeded", "charge", payment_intent="pi_1", amount=1, payment_method_details=details
+    )
+    assert told(paid)[0].payment.method == "boleto"
+
+
 def test_the_checkouts_customer_and_the_invoices_are_understood():
     tax_ids = [{"type": "eu_vat", "value": "x"}, {"type": "br_cpf", "value": "529.982.247-25"}]
     session = event("checkout.session.completed", "checkout.session", payment_status="paid", payment_intent="pi_1",

@@ -126,6 +126,14 @@ def test_a_customer_who_is_gone_is_nobody_and_an_intent_that_is_gone_an_error(sh
     assert error.value.failure is ApiFailure.MISSING
 
 
+def test_a_customer_who_cannot_be_read_makes_the_reading_wait(shop):
+    sale = shop.sell()
+    shop.http.post("/_sandbox/misbehave", json={"kind": "status", "status": 500, "path": "/v1/customers"})
+    with pytest.raises(ApiError) as error:
+        stripe.collect_ticket(TicketRef("stripe", sale), api_for(stripe, shop.connection))
+    assert error.value.passing
+
+
 def test_a_wrong_key_is_said_and_not_shown(shop):
     settings = stripe.Settings(
         signing_secret=SECRET, api_key="a-wrong-key", base_url=shop.connection.settings.base_url
