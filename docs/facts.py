@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent
 PAGES = (
     FOLDER / "rules.md",
     FOLDER / "plugin-hooks.md",
+    FOLDER / "writing-a-vendor.md",
     FOLDER.parent / "README.md",
     FOLDER.parent / "README.pt-BR.md",
 )
@@ -119,7 +120,25 @@ def hook(name: str) -> str:
     return f"```text\n{name}({parameters}) -> {_type(signature.return_annotation)}\n```\n\n{docstring}\n"
 
 
-FACTS = {"environment": environment, "rule": rule, "hook": hook}
+VENDOR_HOOKS = {
+    "verify": "verify_webhook", "collect": "collect_ticket", "convert": "convert_webhook",
+    "execute": "execute_action", "find effect": "find_effect", "list changed": "list_changed",
+}  # fmt: skip
+
+
+def vendors(_: str) -> str:
+    """Which vendor of this repository implements what; `python docs/vendors.py` also runs their suites."""
+    plugins = registry.load()
+    shown = ["", *VENDOR_HOOKS, "sandbox"]
+    lines = [f"| {' | '.join(shown)} |", "|---" * len(shown) + "|"]
+    for name in sorted(path.parent.name for path in (FOLDER.parent / "plugins").glob("*/__init__.py")):
+        sandbox = (FOLDER.parent / "plugins" / name / "sandbox.py").exists()
+        has = [*(plugins.implements(name, hook) for hook in VENDOR_HOOKS.values()), sandbox]
+        lines.append(f"| {name} | {' | '.join('yes' if each else '-' for each in has)} |")
+    return "\n".join(lines) + "\n"
+
+
+FACTS = {"environment": environment, "rule": rule, "hook": hook, "vendors": vendors}
 
 
 def rewritten(page: str) -> str:
