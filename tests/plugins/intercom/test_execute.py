@@ -383,6 +383,14 @@ def test_a_conversation_is_opened_with_all_that_is_asked(open_desk, open_as, wor
     assert first.author.id == "700"
 
 
+def test_a_message_that_is_refused_by_either_name_stays_refused(open_desk):
+    desk = open_desk({"open_as": "admin"}, in_app_word="push")
+    with pytest.raises(ApiError, match="Message type is invalid") as refused:
+        desk.do(create())
+    assert refused.value.failure is ApiFailure.REFUSED
+    assert desk.everything() == []
+
+
 def test_a_conversation_can_be_asked_for_where_tickets_are_usual(desk):
     assert not desk.do(create(ticket_kind=TicketKind.CONVERSATION)).remote_id.startswith("ticket:")
 
