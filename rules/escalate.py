@@ -368,10 +368,10 @@ def status_told(event: TicketStatusChanged, ticket: Ticket, twin: Twin, facts: F
         why, team = _why(facts, "resolved", this=ticket.ref), settings.team_of(origin.ref.connection)
         yield AddComment(ticket=origin.ref, body=_text(facts, "resolved", **words), reason=why)
         yield AddTags(ticket=origin.ref, tags=(settings.resolved_tag,), reason=why)
-        if team and origin.team != team:
+        # Whatever is known of the conversation: that it was closed meanwhile may be told later.
+        if team:
             yield AssignTo(ticket=origin.ref, team=team, reason=why)
-        if not origin.is_open:
-            yield SetStatus(ticket=origin.ref, status=Status.OPEN, reason=why)
+        yield SetStatus(ticket=origin.ref, status=Status.OPEN, reason=why)
     else:
         why = _why(facts, "reopened", this=ticket.ref)
         yield AddComment(ticket=origin.ref, body=_text(facts, "reopened", **words), reason=why)

@@ -101,6 +101,7 @@ REASONS = {
         "mended": "o link do Bitrix apareceu: {url}",
         "found": "link do Bitrix encontrado: {url}",
         "linked": "o link do Bitrix já está registrado: {url}",
+        "tied": "o registro {other} do Bitrix já está ligado, por este chamado ou pelo que lhe deu origem",
         "late": "o prazo passou e ainda falta o link do Bitrix",
         "unknown": "o prazo passou, mas o chamado não é conhecido",
         "opened": "o registro {other} foi aberto no Bitrix para este chamado",
@@ -116,6 +117,7 @@ REASONS = {
         "mended": "the Bitrix link is there now: {url}",
         "found": "Bitrix link found: {url}",
         "linked": "the Bitrix link is on file already: {url}",
+        "tied": "the Bitrix record {other} is tied already, by this ticket or by the one it comes from",
         "late": "the deadline has passed and the Bitrix link is still missing",
         "unknown": "the deadline has passed, but the ticket is not known",
         "opened": "the record {other} was opened at Bitrix for this ticket",
@@ -207,7 +209,10 @@ def linked(ticket: Ticket, named: list[Reference], facts: Facts) -> Answers:
 
 
 def unlinked(event: Event, ticket: Ticket, facts: Facts) -> Answers:
-    if _was_told(ticket, facts):
+    here = f"ticket:{facts.settings.connection}:"
+    if tied := next((name for name in sorted(facts.links) if name.startswith(here)), None):
+        yield Skip(reason=_why(facts, "tied", other=tied))
+    elif _was_told(ticket, facts):
         yield Skip(reason=_why(facts, "told"))
     elif not isinstance(event, CommentCreated) or not by_agent(event.comment):
         yield Skip(reason=_why(facts, "waits"))

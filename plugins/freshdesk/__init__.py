@@ -135,6 +135,11 @@ def convert_webhook(
 
 
 @hookimpl
+def spell_tag(tag: str) -> str:
+    return execute.normal_tag(tag)
+
+
+@hookimpl
 def connect_api(connection: Connection[Settings]) -> ApiSettings:
     settings = connection.settings
     return ApiSettings(

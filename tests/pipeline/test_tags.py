@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway_plugins import zendesk
+from gateway_plugins import freshdesk, zendesk
 from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 
 from gateway.api import (
@@ -49,6 +49,11 @@ def test_a_vendor_without_the_hook_keeps_tags_as_they_are_typed():
 def test_zendesk_keeps_lower_case_and_few_signs():
     assert zendesk.spell_tag(tag="#venda/tratativas com contato") == "venda/tratativas_com_contato"
     assert zendesk.spell_tag(tag="#Onboarding 1º contato!") == "onboarding_1º_contato"
+
+
+def test_freshdesk_keeps_signs_but_no_comma_and_no_more_than_32_characters():
+    assert freshdesk.spell_tag(tag="#venda/tratativas com contato") == "#venda/tratativas com contato"
+    assert freshdesk.spell_tag(tag="a, b" + "c" * 40) == "a b" + "c" * 29
 
 
 def test_every_action_with_tags_is_stored_as_the_desk_spells_them(gateway: Runtime) -> None:

@@ -463,7 +463,7 @@ def test_the_end_at_support_gives_the_conversation_back():
     assert back == AssignTo(ticket=CHAT, team="Chat 1", reason=tag.reason)
     assert reopened == SetStatus(ticket=CHAT, status=Status.OPEN, reason=tag.reason)
     assert tag.reason == "the other side, ticket:support:8, was closed"
-    assert len(answers(event, at_support(case=over))) == 2, "open already, and no team named"
+    assert len(answers(event, at_support(case=over))) == 3, "no team is named"
 
 
 def test_reopened_at_support_takes_it_back():

@@ -262,6 +262,13 @@ def test_it_is_asked_for_once(told):
     )
 
 
+def test_a_ticket_whose_conversation_is_tied_is_tied():
+    found = heard(said(1, "Oi"), links=frozenset({"ticket:chat:1", str(DEAL), "customer:1"}))
+    assert reason(found) == (
+        "the Bitrix record ticket:bitrix:deal:12 is tied already, by this ticket or by the one it comes from"
+    )
+
+
 def test_only_the_first_interaction_is_judged():
     assert reason(heard(said(1, "Oi"), said(2, "E aí"))) == "not the first interaction of an agent"
     assert isinstance(heard(said(1, "Oi", agent=False), said(2, "E aí"))[0], AddComment)
