@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from tests_town import NOW, arrive, rows, settle_in
 from gateway import metrics
 from gateway.api import Ticket, TicketCreated, TicketRef
 from gateway.runtime import Runtime, connect_redis
+from gateway.store import actions, reconciliations
 from gateway.store.tables import deliveries
 from gateway.testing import serving
 from gateway.web.app import App
@@ -157,3 +159,22 @@ def test_no_tenant_and_no_secret_is_in_the_metrics(gateway: Runtime):
         text = httpx.get(f"{url}/metrics").text
     assert "town-key" not in text
     assert "confidential-name" not in text
+
+
+def test_what_never_came_is_told_by_vendor(gateway: Runtime):
+    settle_in(gateway, names=("desk", "other"))
+    now = gateway.clock()
+    with gateway.db.begin() as db:
+        reconciliations.meet(
+            db, [("acme", "desk"), ("acme", "other"), ("acme", "gone")], now - timedelta(hours=2)
+        )
+        reconciliations.missed(db, {("acme", "desk"): 3, ("acme", "other"): 2, ("acme", "gone"): 7}, now)
+        actions.open_incident(
+            db, tenant="acme", kind="quiet_source", subject="other", message="quiet", now=now
+        )
+    with serving(App(gateway)) as url:
+        found = scraped(url)
+    town = (("vendor", "town"),)
+    assert found["gateway_missed_webhooks", town] == 5
+    assert found["gateway_reconciled_seconds", town] == 7200
+    assert found["gateway_quiet_sources", town] == 1

@@ -81,6 +81,16 @@ class CaughtUp:
         )  # fmt: skip
 
 
+def with_overtaken(news: Sequence[Event], whole: Sequence[Event]) -> list[Event]:
+    """`news`, what changed since the ticket was last known; and of `whole`, what the reading tells to one who never
+    heard of the ticket, the creation and the comments: later webhooks may have overtaken one that never came.
+
+    Those that were told before are known by their names.
+    """
+    named = {event.id for event in news}
+    return [*(e for e in whole if isinstance(e, SAME_FACT) and e.id not in named), *news]
+
+
 def _is_late(item: Told, event: TicketEvent) -> bool:
     """Nothing that is newer than all we know can have been read before."""
     newest = item.before.updated_at if item.before else None
@@ -88,14 +98,12 @@ def _is_late(item: Told, event: TicketEvent) -> bool:
 
 
 def _within(item: Told, event: TicketEvent, up_to: datetime) -> bool:
-    """In the very second of the reading it depends on whether it says anything that was not read."""
+    """In the very second of the reading it depends on whether it contradicts what was read."""
     at = _told_at(event)
-    return at < up_to or (
-        at == up_to
-        and item.before is not None
-        and item.after is not None
-        and item.after.ticket == item.before.ticket
-    )
+    if at != up_to or item.before is None or item.after is None:
+        return at < up_to
+    after = item.after.ticket
+    return all(getattr(after, field) == value for field, value in item.before.ticket.known().items())
 
 
 def _told_at(event: TicketEvent) -> datetime:

@@ -12,6 +12,7 @@ from gateway.model.event import Event, PaymentEvent, parse_event
 from gateway.model.ticket import Snapshot
 from gateway.model.webhook import Webhook
 from gateway.registry import Registry
+from gateway.store.reconciliations import ORIGIN
 from gateway.timelimit import Stuck, thinking
 
 PATIENCE = 5.0
@@ -26,7 +27,9 @@ def convert(
         return [_own(row)]
     if connection is None:
         raise GatewayError(f"connection {row.connection!r} does not exist or is not usable any more")
-    webhook = Webhook(headers=row.headers, body=row.body, query=row.query, received_at=row.received_at)
+    # What was found by reconciliation is as new as if its webhook had come.
+    seen_at = row.sent_at if row.origin == ORIGIN and row.sent_at is not None else row.received_at
+    webhook = Webhook(headers=row.headers, body=row.body, query=row.query, received_at=seen_at)
     try:
         with thinking(PATIENCE):
             events = registry.ask(

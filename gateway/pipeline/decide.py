@@ -24,10 +24,11 @@ from gateway.store import deliveries, events, tickets
 from gateway.store.customers import keys_of
 from gateway.store.database import is_away
 from gateway.store.deliveries import Lane
+from gateway.store.reconciliations import ORIGIN
 from gateway.store.tenants import Company, Configuration
 from gateway.timelimit import Stuck, thinking
 
-from .caught_up import CaughtUp
+from .caught_up import CaughtUp, with_overtaken
 from .convert import convert
 from .ledger import Ledger
 from .references import finder
@@ -200,6 +201,8 @@ class Batch:
         connection = self.configuration.connection(row.tenant, row.connection)
         try:
             found = convert(self.runtime.registry, row, known.snapshot if known else None, connection)
+            if row.origin == ORIGIN and known:
+                found = with_overtaken(found, convert(self.runtime.registry, row, None, connection))
         except GatewayError as error:
             deliveries.park(self.db, [row.id], str(error), self.now)
             self.outcome.parked += 1

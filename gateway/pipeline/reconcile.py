@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+from uuid import uuid5
 
 import structlog
 
@@ -21,8 +22,10 @@ from gateway.model.errors import ApiError, ApiFailure
 from gateway.model.ticket import ChangedRef, TicketRef
 from gateway.pacing import Grant, Outcome, Pacing
 from gateway.runtime import Runtime
-from gateway.store import actions, reconciliations
+from gateway.store import actions, events, reconciliations
 from gateway.store.reconciliations import LONGEST_RUN, Name
+
+from .decide import FACTS
 
 log = structlog.get_logger(__name__)
 
@@ -189,21 +192,33 @@ def _groups(refs: Iterable[TicketRef]) -> Iterator[list[TicketRef]]:
 
 def _unheard(
     db: Any, name: Name, group: Sequence[TicketRef], since: datetime, started: datetime
-) -> Iterator[dict[str, str]]:
+) -> Iterator[dict[str, Any]]:
     """Hints about those of these tickets that the vendor has newer than we do, and of which nothing is on its way."""
     ids = [ref.id for ref in group]
     known = reconciliations.known(db, name, ids)
     underway = reconciliations.underway(db, name, ids)
+    untold = _untold(db, name, known.values(), since)
     for ref in group:
         at = ref.changed_at if isinstance(ref, ChangedRef) else None
         if ref.id in underway or (at is not None and not since <= at <= started - SETTLED):
             continue
         row = known.get(ref.id)
-        if row is None or _is_newer(at, since, row):
+        if row is None or _is_newer(at, since, row) or ref.id in untold:
             change = at.isoformat() if at is not None else f"after {since.isoformat()}"
             yield {
-                "dedup_key": f"reconcile:{ref.id}@{change}", "subject": ref.id, "trace_id": secrets.token_hex(16),
+                "dedup_key": f"reconcile:{ref.id}@{change}", "sent_at": at, "subject": ref.id,
+                "trace_id": secrets.token_hex(16),
             }  # fmt: skip
+
+
+def _untold(db: Any, name: Name, known: Iterable[Any], since: datetime) -> set[str]:
+    """Those of these tickets that were opened since, and whose creation nobody told: a later webhook came first."""
+    facts = {
+        uuid5(FACTS, f"{name[0]}/{name[1]}/created:{row.id}"): row.id
+        for row in known
+        if row.opened_at is not None and row.opened_at >= since
+    }
+    return set(facts.values()) - {facts[id_] for id_ in events.known(db, facts)}
 
 
 def _is_newer(at: datetime | None, since: datetime, known: Any) -> bool:

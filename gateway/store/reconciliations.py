@@ -4,14 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Row, cast, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from gateway.model.ticket import TicketRef
 
 from .database import storable
 from .rows import packed
-from .tables import caught_up, deliveries, reconciliations, tickets
+from .tables import Moment, caught_up, deliveries, reconciliations, tickets
 from .tickets import Key
 
 Name = tuple[str, str]
@@ -111,9 +111,11 @@ def of(db: Connection, name: Name) -> Row[Any] | None:
 
 
 def known(db: Connection, name: Name, ids: Collection[str]) -> dict[str, Row[Any]]:
-    """By id, `updated_at` (the vendor's time of the newest that we know) and `seen_at` (ours) of these tickets."""
+    """By id, `updated_at` (the vendor's time of the newest that we know), `seen_at` (ours) and `opened_at` of these
+    tickets."""
     t = tickets.c
-    found = select(t.id, t.updated_at, t.seen_at).where(
+    opened_at = cast(t.body["remote_created_at"].astext, Moment).label("opened_at")
+    found = select(t.id, t.updated_at, t.seen_at, opened_at).where(
         t.tenant == name[0], t.connection == name[1], t.id.in_(list(ids))
     )
     rows: Iterable[Any] = db.execute(found)
@@ -139,18 +141,20 @@ def waiting(db: Connection, name: Name) -> int:
 
 
 _HINT = text("""
-    INSERT INTO deliveries (tenant, connection, dedup_key, origin, received_at, subject, thin, reading, query, headers,
-                            body, trace_id, state, not_before)
-    SELECT :tenant, :connection, dedup_key, :origin, :now, subject, true, 'wanted', '{}', '{}', '', trace_id,
+    INSERT INTO deliveries (tenant, connection, dedup_key, origin, received_at, sent_at, subject, thin, reading, query,
+                            headers, body, trace_id, state, not_before)
+    SELECT :tenant, :connection, dedup_key, :origin, :now, sent_at, subject, true, 'wanted', '{}', '{}', '', trace_id,
            'received', :now
-    FROM json_to_recordset(CAST(:rows AS json)) AS sent (dedup_key text, subject text, trace_id text)
+    FROM json_to_recordset(CAST(:rows AS json)) AS sent (
+        dedup_key text, sent_at timestamptz, subject text, trace_id text)
     ON CONFLICT (tenant, connection, dedup_key) DO NOTHING
     RETURNING id
 """)
 
 
-def hint(db: Connection, name: Name, rows: Iterable[Mapping[str, str]], now: datetime) -> list[int]:
-    """Thin deliveries of our own, each of dedup_key, subject and trace_id; the same change is never hinted at twice."""
+def hint(db: Connection, name: Name, rows: Iterable[Mapping[str, Any]], now: datetime) -> list[int]:
+    """Thin deliveries of our own, each of dedup_key, sent_at (the vendor's time), subject and trace_id. The same change
+    is hinted at once, ever."""
     given = {"tenant": name[0], "connection": name[1], "origin": ORIGIN, "now": now, **packed(rows)}
     return list(db.scalars(_HINT, given))
 

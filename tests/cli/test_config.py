@@ -23,8 +23,6 @@ Command = Callable[..., Any]
 Rows = Callable[..., Any]
 Read = Callable[[], Company]
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # in Apprise
-
 RULE = "core_ticket_on_payment"
 CONFIGURATION = (
     tables.tenants, tables.connections, tables.channels, tables.rule_settings, tables.config_changes,

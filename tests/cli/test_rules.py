@@ -14,8 +14,6 @@ from gateway.store.tenants import Company
 Command = Callable[..., Any]
 Read = Callable[[], Company]
 
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # in Apprise
-
 RULE = "core_ticket_on_payment"
 OF_ACME = ("--tenant", "acme")
 

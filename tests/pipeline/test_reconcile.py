@@ -13,6 +13,8 @@ from gateway.api import (
     ApiError,
     ApiFailure,
     ApiSettings,
+    Comment,
+    CommentCreated,
     RateLimit,
     Status,
     Ticket,
@@ -25,6 +27,7 @@ from gateway.api import (
 )
 from gateway.model.ticket import ChangedRef
 from gateway.pipeline import reconcile as reconciling
+from gateway.pipeline.caught_up import with_overtaken
 from gateway.pipeline.collect import collect
 from gateway.pipeline.reconcile import LISTED, SETTLED, WAITING, reconcile
 from gateway.runtime import Runtime
@@ -169,6 +172,32 @@ def test_a_change_that_was_lost_on_a_ticket_that_we_know_is_found(gateway: Runti
     look(gateway)
     assert kinds(gateway) == [("1", "ticket.created"), ("1", "ticket.status_changed")]
     assert gap(gateway).missed == 1
+
+
+def test_a_creation_that_a_later_webhook_overtook_is_told_after_all(gateway: Runtime, desk: Desk) -> None:
+    created = opened(desk, "1")
+    status = pended(desk, "1", NOW + 2 * MINUTE)
+    run(gateway, arrive(gateway, status, subject="1"))
+    assert kinds(gateway) == [("1", "ticket.status_changed")]
+    desk.told["1"] = [created]  # as a reading tells it: the status is no news
+    look(gateway)
+    assert kinds(gateway) == [("1", "ticket.created"), ("1", "ticket.status_changed")]
+    assert gap(gateway).missed == 1
+    later(gateway, MINUTE)
+    assert look(gateway).queued == []
+
+
+def test_comments_that_were_overtaken_are_told_with_it(gateway: Runtime, desk: Desk) -> None:
+    created = opened(desk, "1")
+    run(gateway, arrive(gateway, created, subject="1"))
+    ticket = desk.change("1", NOW + 2 * MINUTE)
+    said = Comment(id="9", body="alguém aí?", created_at=NOW + 2 * MINUTE)
+    lost = CommentCreated(id="comment@9:1", occurred_at=NOW + 2 * MINUTE, ticket=ticket, comment=said)
+    pended(desk, "1", NOW + 3 * MINUTE)
+    assert with_overtaken([created], [created, lost]) == [lost, created]
+    desk.told["1"] = [created, lost]
+    look(gateway)
+    assert ("1", "comment.created") in kinds(gateway)
 
 
 def test_a_second_look_finds_nothing_new(gateway: Runtime, desk: Desk) -> None:

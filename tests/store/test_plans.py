@@ -10,7 +10,18 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from gateway.model.ticket import TicketRef
-from gateway.store import actions, customers, database, deliveries, events, tenants, tickets, timers
+from gateway.store import (
+    actions,
+    customers,
+    database,
+    deliveries,
+    events,
+    reconciliations,
+    tenants,
+    tickets,
+    timers,
+    traffic,
+)
 from gateway.store.deliveries import Arrival
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -53,6 +64,12 @@ FILL = """
     FROM tickets;
     INSERT INTO incidents (tenant, kind, subject, message, opened_at, last_at, closed_at)
     SELECT tenant, 'action_budget', id, '', now(), now(), now() FROM tickets;
+    INSERT INTO reconciliations (tenant, connection, began_at, looked_until, next_at)
+    SELECT 't' || n, 'c1', now(), now(), now() FROM generate_series(1, 5000) n;
+    INSERT INTO caught_up (tenant, connection, ticket_id, up_to, delivery_id, made_at)
+    SELECT tenant, connection, id, now(), 1, now() FROM tickets;
+    INSERT INTO bookmarks (name, counted, seen) SELECT 'b' || n, 0, 0 FROM generate_series(1, 2000) n;
+    INSERT INTO bookmarks (name, counted, seen) VALUES ('traffic', 19900, 19990);
     INSERT INTO config_changes (changes) SELECT '[]' FROM generate_series(1, 5000);
     ANALYZE
 """
@@ -125,6 +142,19 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "an incident again": lambda db: actions.open_incident(
         db, tenant="t1", kind="action_budget", subject="1", message="x", now=NOW
     ),
+    "what is known of listed tickets": lambda db: reconciliations.known(
+        db, ("t1", "c1"), [str(n) for n in range(50)]
+    ),
+    "what is on its way": lambda db: reconciliations.underway(db, ("t1", "c1"), [str(n) for n in range(50)]),
+    "hints that wait": lambda db: reconciliations.waiting(db, ("t1", "c1")),
+    "a hint": lambda db: reconciliations.hint(
+        db, ("t1", "c1"), [{"dedup_key": "reconcile:1", "sent_at": NOW, "subject": "1", "trace_id": "t"}], NOW
+    ),
+    "who was caught up with": lambda db: reconciliations.caught(
+        db, [("t1", TicketRef("c1", str(n))) for n in range(50)]
+    ),
+    "a look begins": lambda db: reconciliations.begin(db, ("t1", "c1"), AGO, NOW),
+    "counting what came": lambda db: traffic.count(db, NOW),
     "the newest configuration": tenants.version,
 }
 
