@@ -17,6 +17,7 @@ from .event import CommentCreated, Event, TicketAssigned, TicketStatusChanged, T
 from .facts import Past
 from .scope import folded
 from .text import html_to_text
+from .ticket import Status
 
 SENT = frozenset({"executing", "done"})
 FIELDS = frozenset({"custom_fields", "priority", "remote_priority"})
@@ -41,6 +42,8 @@ def _wrote(entry: Past, event: Event) -> bool:
             return written != "" and comment.is_private == ours.is_private and _words(comment.body) == written
         case TicketStatusChanged(new=new), SetStatus(status=status):
             return new == status and _recent(entry, event)
+        case TicketStatusChanged(old=Status.NEW, old_remote=None, new=new), CreateTicket():
+            return new is Status.OPEN  # so its desk opened it, and nobody saw it as anything else
         case TicketTagged(added=added, removed=removed), AddTags(tags=tags) | CreateTicket(tags=tags):
             return not removed and bool(added) and _plain(added) <= _plain(tags)
         case TicketTagged(added=added, removed=removed), RemoveTags(tags=tags):

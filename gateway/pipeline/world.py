@@ -44,8 +44,9 @@ class Told:
 
 
 def learned(known: Known | None, event: TicketEvent) -> Known:
-    """What we know once `event` is taken in. The newest vendor time wins, whatever the order of arrival."""
-    told_at = event.ticket.remote_updated_at or event.occurred_at
+    """What we know once `event` is taken in. The newest vendor time wins, whatever the order of arrival; our own word
+    has none, so whatever its desk tells of a ticket is newer."""
+    told_at = event.ticket.remote_updated_at or (None if event.ours else event.occurred_at)
     ticket = event.ticket
     if isinstance(event, TicketDeleted):
         ticket = ticket.model_copy(update={"deleted": True})
@@ -56,7 +57,7 @@ def learned(known: Known | None, event: TicketEvent) -> Known:
         news = (*news, comment)
     if known is None:
         return Known(ticket, _by_time({c.id: c for c in news}), event.complete, told_at)
-    stale = known.updated_at is not None and told_at < known.updated_at
+    stale = known.updated_at is not None and (told_at is None or told_at < known.updated_at)
     ticket = merged(ticket, known.ticket) if stale else merged(known.ticket, ticket)
     comments = known.comments
     if news and set(news) - set(comments):
@@ -188,7 +189,7 @@ class World:
         """Take in what was decided just now, so that the next event of the batch is judged by it."""
         match action:
             case CreateTicket() if (tenant, action.ticket) not in self.tickets:
-                self.tickets[tenant, action.ticket] = Known(planned(action), updated_at=now)
+                self.tickets[tenant, action.ticket] = Known(planned(action))
             case LinkTickets(left=left, right=right):
                 self.tie(tenant, left, right)
             case SaveCustomer(customer=customer):

@@ -67,7 +67,7 @@ def save_planned(db: Connection, found: Iterable[tuple[str, Ticket]], now: datet
     rows = [
         {
             "tenant": tenant, "connection": ticket.ref.connection, "id": ticket.ref.id,
-            "body": ticket.to_json(), "complete": False, "updated_at": now, "seen_at": now,
+            "body": ticket.to_json(), "complete": False, "updated_at": None, "seen_at": now,
         }
         for tenant, ticket in found
     ]  # fmt: skip

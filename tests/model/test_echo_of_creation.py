@@ -7,9 +7,9 @@ import pytest
 
 from gateway.model.action import CreateTicket
 from gateway.model.echo import is_ours
-from gateway.model.event import TicketTagged, TicketUpdated
+from gateway.model.event import TicketStatusChanged, TicketTagged, TicketUpdated
 from gateway.model.facts import Past
-from gateway.model.ticket import Ticket, TicketRef
+from gateway.model.ticket import Status, Ticket, TicketRef
 
 OPENED = datetime(2026, 9, 14, 12, tzinfo=UTC)
 US = frozenset({"gateway"})
@@ -38,6 +38,18 @@ def test_what_somebody_may_have_changed_since_is_not(touched: datetime | None) -
 def test_nor_is_a_ticket_that_we_never_opened() -> None:
     assert not is_ours(read(OPENED), US, [])
     assert not is_ours(read(OPENED), US, [created(state="dead")])
+
+
+@pytest.mark.parametrize(
+    ("told", "ours"),
+    [({}, True), ({"new": Status.RESOLVED}, False), ({"old_remote": "Novo"}, False), ({"old": Status.CLOSED}, False)],
+)  # fmt: skip
+def test_that_its_desk_opens_it_is_nobodys_deed(told: dict[str, Any], ours: bool) -> None:
+    status = {"old": Status.NEW, "new": Status.OPEN, "new_remote": "Open"} | told
+    ticket = Ticket(ref=TicketRef("desk", "7"))
+    opened = TicketStatusChanged(id="s", occurred_at=OPENED + timedelta(hours=1), ticket=ticket, **status)
+    assert is_ours(opened, US, [created()]) is ours
+    assert not is_ours(opened, US, [])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A rule that waits for the ticket it had opened is told, once, that it exists, and where."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from gateway.api import (
     CreateTicket,
     Facts,
     LinkTickets,
+    Person,
     Receipt,
     Ticket,
     TicketCreated,
     TicketRef,
+    TicketUpdated,
     hookimpl,
 )
 from gateway.pipeline.execute import Sent, execute
@@ -64,6 +67,19 @@ def test_the_ticket_comes_back_with_its_id_and_address(gateway: Runtime) -> None
     assert (stored["url"], stored["subject"]) == ("https://desk.example/8", "s"), (
         "what was planned stays known"
     )
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_what_its_desk_tells_of_it_is_newer_than_what_was_planned(gateway: Runtime, awaited: bool) -> None:
+    """Desks cut their times to the second, and their clocks differ from ours."""
+    sent = opening(gateway, Receipt(remote_id="8", url="https://desk.example/8"), awaited=awaited)
+    run(gateway, *sent.raised)
+    read = Ticket(ref=TicketRef("desk", "8"), subject="theirs", remote_updated_at=NOW - timedelta(seconds=1))
+    told = TicketUpdated(id="u", occurred_at=NOW, ticket=read, actor=Person(id="us"))
+    run(gateway, arrive(gateway, told, subject="8"))
+    run(gateway, arrive(gateway, told.model_copy(update={"ticket": Ticket(ref=read.ref)}), subject="8"))
+    stored = {row.id: row for row in rows(gateway, tickets)}["8"]
+    assert stored.body["subject"] == "theirs"
 
 
 def test_without_an_address_it_is_told_all_the_same(gateway: Runtime) -> None:

@@ -82,6 +82,14 @@ def test_an_event_that_does_not_say_when_counts_from_when_it_happened():
         assert known_after(*order).ticket.subject == "later"
 
 
+def test_what_we_say_ourselves_has_no_time_of_its_desk():
+    own = TicketUpdated(id="o", occurred_at=NOW, ours=True, ticket=Ticket(ref=REF, subject="ours", url="u"))
+    for order in permutations([own, update(-5, subject="theirs")]):
+        known = known_after(*order)
+        assert (known.ticket.subject, known.ticket.url) == ("theirs", "u")
+        assert known.updated_at == NOW - timedelta(minutes=5)
+
+
 def test_a_deletion_and_a_merge_are_remembered():
     at = NOW + timedelta(minutes=3)
     gone = TicketDeleted(id="d", occurred_at=at, ticket=Ticket(ref=REF))
