@@ -62,7 +62,8 @@ MEANINGS = {
     },
     "reconcile_minutes": {
         "en": "how often each vendor is asked for tickets whose webhook never came; 0: never",
-        "pt-BR": "de quanto em quanto tempo se pergunta a cada fornecedor por chamados cujo webhook nunca veio; 0: nunca",
+        "pt-BR": "de quanto em quanto tempo se pergunta a cada fornecedor por chamados cujo webhook nunca veio; "
+        "0: nunca",
     },
     "reconcile_lookback_minutes": {
         "en": "how far each such look reaches back beyond the one before",
