@@ -204,8 +204,7 @@ def on_event(event: Event, facts: Facts) -> Answers:
     ticket = facts.ticket
     if not isinstance(event, HEARD) or ticket is None:
         return
-    partial = facts.collectable and not facts.complete
-    if outside := facts.settings.scope.admits(ticket, locale=facts.tenant.locale, partial=partial):
+    if outside := facts.outside(facts.settings.scope, ticket):
         yield Skip(reason=outside)
     elif ticket.deleted or ticket.merged_into:
         yield Skip(reason=_why(facts, "gone"))

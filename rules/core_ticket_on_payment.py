@@ -271,7 +271,7 @@ def _reversed(payment: Payment, facts: Facts) -> Answers:
             :1
         ]:
             yield AddComment(ticket=ticket.ref, body=_text("reversal", payment, facts), reason=why)
-            if settings.reversed_tag not in ticket.tags:
+            if not facts.tagged(ticket, settings.reversed_tag):
                 yield AddTags(ticket=ticket.ref, tags=(settings.reversed_tag,), reason=why)
             return
         yield Skip(reason=_why(facts, "no_core", payment))
@@ -279,8 +279,7 @@ def _reversed(payment: Payment, facts: Facts) -> Answers:
 
 def _core_tickets(facts: Facts) -> list[Ticket]:
     """The customer's CORE tickets, open or not, those that we are still to create among them."""
-    marker = facts.settings.tags[0].casefold()
-    return [ticket for ticket in facts.linked if marker in {tag.casefold() for tag in ticket.tags}]
+    return [ticket for ticket in facts.linked if facts.tagged(ticket, facts.settings.tags[0])]
 
 
 def _reversal(payment: Payment) -> str:

@@ -223,14 +223,12 @@ def on_event(event: Event, facts: Facts) -> Answers:
 
 
 def heard(event: TicketEvent, ticket: Ticket, facts: Facts) -> Answers:
-    twin = _twin(ticket, facts)
+    twin, settings = _twin(ticket, facts), facts.settings
     if (asked := _request(event, ticket, twin, facts)) is not None:
         why, reason = asked
         if twin and (twin.asked or _serves(twin.ticket, event.occurred_at)):
             yield from told_again(event, ticket, twin, why, facts)
-        elif outside := facts.settings.scope.admits(
-            ticket, locale=facts.tenant.locale, partial=not facts.complete
-        ):
+        elif outside := facts.outside(settings.scope, ticket):
             yield Skip(reason=outside)
         else:
             yield from handed_over(event, facts.full_ticket(), why, reason, facts)

@@ -172,7 +172,7 @@ def on_event(event: Event, facts: Facts) -> Answers:
             yield from opened(ticket, facts)
     elif settings.connection not in facts.connections:
         yield Skip(reason=_why(facts, "no_connection", name=settings.connection))
-    elif outside := settings.scope.admits(ticket, locale=facts.tenant.locale, partial=not facts.complete):
+    elif outside := facts.outside(settings.scope, ticket):
         yield Skip(reason=outside)
     elif ticket.deleted or ticket.merged_into:
         yield Skip(reason=_why(facts, "gone"))

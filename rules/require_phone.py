@@ -36,7 +36,6 @@ from gateway.api import (
     find_phones,
     folded,
     hookimpl,
-    html_to_text,
 )
 
 NAME = "require_phone"
@@ -167,8 +166,7 @@ def on_event(event: Event, facts: Facts) -> Answers:
 
 
 def looked_at(event: TicketEvent, ticket: Ticket, facts: Facts) -> Answers:
-    partial = facts.collectable and not facts.complete
-    if outside := facts.settings.scope.admits(ticket, locale=facts.tenant.locale, partial=partial):
+    if outside := facts.outside(facts.settings.scope, ticket):
         yield Skip(reason=outside)
     elif ticket.deleted or ticket.merged_into:
         yield Skip(reason=_why(facts, "gone"))
@@ -193,9 +191,9 @@ def contact_mended(event: ContactUpdated, facts: Facts) -> Answers:
 
 
 def mended(ticket: Ticket, why: str, facts: Facts) -> Answers:
-    if _has_tag(ticket, facts.settings.missing_tag):
+    if worn := facts.tagged(ticket, facts.settings.missing_tag):
         why = _why(facts, "mended", why=why)
-        yield RemoveTags(ticket=ticket.ref, tags=(facts.settings.missing_tag,), reason=why)
+        yield RemoveTags(ticket=ticket.ref, tags=(worn,), reason=why)
     else:
         yield Skip(reason=why)
 
@@ -209,7 +207,7 @@ def filed(ticket: Ticket, number: str, facts: Facts) -> Answers:
     why = _why(facts, "filed" if done else "text")
     if not done:
         yield SetFields(ticket=ticket.ref, fields=fields, reason=why)
-    if done or _has_tag(ticket, facts.settings.missing_tag):
+    if done or facts.tagged(ticket, facts.settings.missing_tag):
         yield from mended(ticket, why, facts)
 
 
@@ -258,7 +256,7 @@ def _met(ticket: Ticket, facts: Facts) -> str | None:
     """Why the ticket is in order, as far as that can be told without reading its text."""
     settings, fields = facts.settings, ticket.custom_fields
     written = fields.get(settings.exception_tag)
-    if _has_tag(ticket, settings.exception_tag) or (written and folded(str(written)) not in NO):
+    if facts.tagged(ticket, settings.exception_tag) or (written and folded(str(written)) not in NO):
         return _why(facts, "exception")
     value = fields.get(settings.phone_field)
     if _numbers(value if isinstance(value, list) else [value], facts):
@@ -295,18 +293,8 @@ def _company(facts: Facts) -> set[str]:
 
 def _texts(event: TicketEvent, ticket: Ticket, facts: Facts) -> list[str]:
     """Everything that people wrote on the ticket, without our own comments."""
-    comments = {comment.id: comment for comment in facts.comments}
-    if isinstance(event, CommentCreated):
-        comments.setdefault(event.comment.id, event.comment)
-    notes = [(entry.action, entry.remote_id) for entry in facts.past if isinstance(entry.action, AddComment)]
-    ids = {id_ for _, id_ in notes}
-    bodies = {_words(html_to_text(note.body) if note.is_html else note.body) for note, _ in notes}
-    written = [c.body for c in comments.values() if c.id not in ids and _words(c.body) not in bodies]
+    written = (comment.body for comment in facts.said(event))
     return [text for text in (ticket.subject, ticket.description, *written) if text]
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _own_actions(facts: Facts) -> list[Action]:
@@ -315,13 +303,9 @@ def _own_actions(facts: Facts) -> list[Action]:
 
 def _was_told(ticket: Ticket, facts: Facts) -> bool:
     """The tag is there, or we set it and never took it back: who removes it by hand is not told again."""
-    tag = facts.settings.missing_tag
+    tag = facts.spelled(ticket.ref.connection, facts.settings.missing_tag)
     marks = [a for a in _own_actions(facts) if isinstance(a, AddTags | RemoveTags) and tag in a.tags]
-    return _has_tag(ticket, tag) or (bool(marks) and isinstance(marks[-1], AddTags))
-
-
-def _has_tag(ticket: Ticket, tag: str) -> bool:
-    return folded(tag) in {folded(each) for each in ticket.tags}
+    return bool(facts.tagged(ticket, tag)) or (bool(marks) and isinstance(marks[-1], AddTags))
 
 
 def _text(facts: Facts, name: str, texts: list[str]) -> str:

@@ -17,7 +17,7 @@ from .person import Contact
 from .record import Instant, Record
 from .reference import Reference
 from .said import said
-from .scope import folded
+from .scope import Scope, folded
 from .template import render
 from .ticket import Comment, Ticket, TicketRef
 from .transcript import transcribed
@@ -92,6 +92,13 @@ class Facts:
         if not text or self.find_references is None:
             return ()
         return tuple(dict.fromkeys(self.find_references(text)))
+
+    def outside(self, scope: Scope, ticket: Ticket) -> str | None:
+        """Why the ticket is out of a rule's scope, in words for an admin; None when the rule may look at it."""
+        return scope.admits(
+            ticket, locale=self.tenant.locale, partial=self.collectable and not self.complete,
+            spell=lambda tag: self.spelled(ticket.ref.connection, tag),
+        )  # fmt: skip
 
     def spelled(self, connection: str, tag: str) -> str:
         """The tag as it is kept at this connection's desk."""

@@ -1,7 +1,7 @@
 """Which tickets does a rule speak about?"""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .ticket import Ticket, TicketKind
 
 T = TypeVar("T", bound=str)
+Spelling = Callable[[str], str]
 
 
 def folded(word: str) -> str:
@@ -41,6 +42,11 @@ class Choice(BaseModel, Generic[T]):
         """True when it leaves nothing out."""
         return not (self.any or self.all or self.none)
 
+    def respelled(self, spell: Spelling) -> "Choice[T]":
+        """The same choice in other words."""
+        lists = {name: tuple(map(spell, getattr(self, name))) for name in ("any", "all", "none")}
+        return self.model_copy(update=lists)
+
     def misses(self, words: Iterable[str]) -> tuple[str, tuple[T, ...]] | None:
         """What `words` lack or have too much: `any`, `all` or `not`, and the words that it names."""
         given = {folded(word) for word in words}
@@ -64,16 +70,21 @@ class Scope(BaseModel):
     tags: Choice[str] = Choice()
     channels: Choice[str] = Choice()
 
-    def admits(self, ticket: Ticket, *, locale: str = "pt-BR", partial: bool = False) -> str | None:
+    def admits(
+        self, ticket: Ticket, *, locale: str = "pt-BR", partial: bool = False, spell: Spelling | None = None
+    ) -> str | None:
         """Why the ticket is left out, in words for an admin; None when the rule may look at it.
 
         :param partial: the ticket is not known in full: what is not known yet is not held against it
+        :param spell: a tag as the ticket's desk keeps it
         """
         reasons = REASONS.get(locale, REASONS["pt-BR"])
         for name, (field, words) in _facets(ticket).items():
             choice: Choice[Any] = getattr(self, name)
             if choice.is_open or (partial and field not in ticket.model_fields_set):
                 continue
+            if name == "tags" and spell is not None:
+                choice = choice.respelled(spell)
             if missed := choice.misses(words):
                 demand, named = missed
                 return reasons[demand].format(facet=reasons[name], words=", ".join(map(str, named)))

@@ -94,3 +94,10 @@ def test_a_mistake_is_refused_when_saved(settings):
 
 def test_words_are_compared_without_accents_case_and_outer_spaces():
     assert folded("  Agéndadô ") == "agendado"
+
+
+def test_tags_are_compared_as_the_desk_spells_them():
+    scope = Scope(tags=Choice(any=("#Novo Cliente",)))
+    ticket = Ticket(ref=TicketRef("desk", "1"), tags=frozenset({"novo_cliente"}))
+    assert scope.admits(ticket, locale="en") == "out of scope (tags): none of: #Novo Cliente"
+    assert scope.admits(ticket, spell=lambda tag: tag.lower().replace(" ", "_").strip("#")) is None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from gateway_plugins import freshdesk, zendesk
 from tests_town import NOW, arrive, rows, rule, run, settle_in, town
 
@@ -112,3 +113,28 @@ def test_what_was_done_and_said_on_linked_tickets_is_a_fact(gateway: Runtime) ->
         run(gateway, arrive(gateway, event, subject="7"))
     assert seen[-1].linked_comments == {twin: (comment,)}
     assert [entry.action.tags for entry in seen[-1].linked_past[twin]] == [("x",)]
+
+
+@pytest.mark.parametrize("tag", ["Sem Telefone!", "sem-telefone"])
+def test_a_rule_takes_its_mark_back_whatever_a_real_desk_made_of_it(acme: Any, tag: str) -> None:
+    acme.configure(require_phone={"missing_tag": tag, "scope": {"tags": ["#Core"]}})
+    opened = acme.opens({"subject": "Boleto", "tags": ["core"], "description": "Oi"})
+
+    def told(kind: str, change: dict[str, Any]) -> None:
+        (known,) = [each for each in acme.tickets if each["id"] == opened["id"]]
+        id_ = acme.notice(known, kind, change)
+        acme.decide(id_)
+        acme.collect(id_)
+        acme.decide(id_)
+        acme.execute()
+
+    told("created", {})
+    (ticket,) = acme.tickets
+    assert set(ticket["tags"]) == {"core", zendesk.spell_tag(tag=tag)}
+    told("subject_changed", {"previous": "a", "current": "Boleto"})
+    assert len(acme.rows(actions)) == 2, "known again, not set twice"
+    who = {"id": "70001", "name": "Ana", "is_staff": False}
+    said = {"id": "990001", "body": "Ligue (11) 3555-0101", "is_public": True, "author": who}
+    told("comment_added", {"comment": said})
+    (ticket,) = acme.tickets
+    assert ticket["tags"] == ["core"]
