@@ -95,14 +95,15 @@ def conversation(
 
 
 def first_comment(source: Mapping[str, Any], settings: "Settings") -> Comment | None:
-    """The message that the conversation began with. Its id counts apart from those of the parts."""
+    """The message that the conversation began with. Its id counts apart from those of the parts, and before them: a
+    bot answers within the same second, which is as fine as Intercom tells the time, and then ids decide."""
     message = opening_message(source)
     words, files = text(message.get("body")), attachments(message.get("attachments"))
     message_id = ident(message.get("id"))
     if message_id is None or not (words or files):
         return None
     return Comment(
-        id=f"source-{message_id}",
+        id=f"0-source-{message_id}",
         body=words,
         html=html(message.get("body")),
         author=opening_author(source, settings),

@@ -65,7 +65,8 @@ def test_a_new_conversation_is_a_ticket_and_its_first_message_a_comment(convert,
     created, said = convert(name)
     assert isinstance(created, TicketCreated)
     assert isinstance(said, CommentCreated)
-    assert (created.id, said.id) == (f"created:{REF.id}", f"comment@source-5001:{REF.id}")
+    assert (created.id, said.id) == (f"created:{REF.id}", f"comment@0-source-5001:{REF.id}")
+    assert said.comment.id < "1", "parts of the same second come after it"
     ticket = created.ticket
     assert (ticket.ref, ticket.kind, ticket.status) == (REF, TicketKind.CONVERSATION, Status.OPEN)
     assert (ticket.subject, ticket.description) == ("Invoice missing", "Invoice missing")
