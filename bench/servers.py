@@ -1,7 +1,8 @@
 """Against what is measured, and where do the calls of the gateway and its peers end? Two small servers.
 
 `echo` reads the body and answers 202, as short as a server can. `sink` takes tickets as Zendesk does
-(`/api/v2/tickets.json`) and Freshdesk (`/api/v2/tickets`), answers 201, counts them, and keeps nothing else.
+(`/api/v2/tickets.json`) and Freshdesk (`/api/v2/tickets`), answers 201, counts them, and keeps nothing else; tags
+on tickets it takes as Zendesk does.
 """
 
 import argparse
@@ -42,6 +43,9 @@ def sink() -> Starlette:
         made = {"id": told["tickets"], "status": "open"}
         return JSONResponse({"ticket": made} if "ticket" in body else made, 201)
 
+    async def tag(request: Request) -> JSONResponse:
+        return JSONResponse({"tags": json.loads(await request.body())["tags"]})
+
     async def stat(_: Request) -> JSONResponse:
         return JSONResponse(told)
 
@@ -54,6 +58,7 @@ def sink() -> Starlette:
         routes=[
             Route("/api/v2/tickets.json", create, methods=["POST"]),
             Route("/api/v2/tickets", create, methods=["POST"]),
+            Route("/api/v2/tickets/{id}/tags.json", tag, methods=["PUT", "DELETE"]),
             Route("/stat", stat),
             Route("/reset", reset, methods=["POST"]),
         ]

@@ -117,7 +117,7 @@ TOLD = (
     '202 {"delivery": 1}',
     "converted payment.confirmed: R$ 990,00 of Padaria Exemplo",
     "core_ticket_on_payment acted: pagamento pay_1 confirmado e o cliente não tem chamado CORE aberto",
-    "had nothing to say: require_phone",
+    "had nothing to say: require_phone, require_bitrix_link, auto_tag, escalate",
     "POST /tickets?token=[redacted] -> 200",
     "50812 'CORE - Padaria Exemplo', team GR, tags core, onboarding; fields",
     "one ticket at Movidesk; its own webhook was recognised as our doing",
@@ -127,6 +127,14 @@ TOLD = (
     "the tag sem-telefone is gone",
     '200 {"delivery": 1, "duplicate": true}',
     "payment.confirmed:pay_1 is known since delivery 1; no rule is asked",
+    "the conversation has the tag financeiro",
+    "require_bitrix_link acted: a primeira interação não tem link válido do Bitrix",
+    "| Rui Alves, falta o link do Bitrix neste atendimento.",
+    "deal:1001 at Bitrix24 has one entry in its timeline, with the chat's address",
+    "escalate acted: escalado por /escalar em nota interna",
+    "one ticket at support, and its address in the chat",
+    "answers the customer at Freshdesk: Ana, o estorno foi feito hoje",
+    "the answer came once, no echo, and the chat has the tag resolvido-suporte",
     "All of it happened",
 )
 
@@ -197,7 +205,7 @@ def test_ctrl_c_before_the_end_of_the_story_is_no_success(start, room: Path) -> 
 def story(gateway: Runtime, tmp_path: Path) -> Iterator[Story]:
     """One that has not begun."""
     with httpx.Client() as http, gateway.db.connect() as db:
-        scene = Scene(gateway, http, "", "", "", "", tmp_path, Screen(), once=True)
+        scene = Scene(gateway, http, "", {}, "", tmp_path, Screen(), once=True)
         story = Story(scene, workers=1)
         story.watch = Watch(db, "demo")
         yield story
@@ -205,10 +213,10 @@ def story(gateway: Runtime, tmp_path: Path) -> Iterator[Story]:
 
 def test_what_does_not_come_in_time_is_named(story: Story) -> None:
     with pytest.raises(GatewayError, match="waited 0 s in vain until the post comes"):
-        story._until("the post comes", lambda: None, 0.3)
+        story.until("the post comes", lambda: None, 0.3)
 
 
 def test_waiting_ends_when_somebody_ends_the_demo(story: Story) -> None:
     story.scene.stopping.set()
     with pytest.raises(Stopped):
-        story._until("the post comes", lambda: None)
+        story.until("the post comes", lambda: None)

@@ -17,6 +17,10 @@ TICKET = {
     "client": {"name": "Loja Teste", "email": "loja@teste.example"},
     "tags": ["core"],
 }
+CHAT = {
+    "contact": {"name": "Ana Teste", "email": "ana@teste.example"},
+    "body": "Oi! Como faço para cancelar?",
+}
 
 
 def show(scene: "Scene", *deliveries: int) -> None:
@@ -32,11 +36,15 @@ def show(scene: "Scene", *deliveries: int) -> None:
             _curl(hook, *signed, _data(body.decode()))
         ],
         "Another one, which the payment system's sandbox signs and sends itself:": [
-            _curl(f"{scene.payments}/_sandbox/human/payments", _data(json.dumps(third)))
+            _curl(f"{scene.sandboxes['pagamentos']}/_sandbox/human/payments", _data(json.dumps(third)))
         ],
         "A person opens a ticket at Movidesk's sandbox; what tickets are there:": [
-            _curl(f"{scene.movidesk}/_sandbox/human/tickets", _data(json.dumps(TICKET))),
-            _curl(f"{scene.movidesk}/_sandbox/tickets"),
+            _curl(f"{scene.sandboxes['movidesk']}/_sandbox/human/tickets", _data(json.dumps(TICKET))),
+            _curl(f"{scene.sandboxes['movidesk']}/_sandbox/tickets"),
+        ],
+        "A customer writes to the chat; its conversations:": [
+            _curl(f"{scene.sandboxes['intercom']}/_sandbox/human/tickets", _data(json.dumps(CHAT))),
+            _curl(f"{scene.sandboxes['intercom']}/_sandbox/tickets"),
         ],
         "How the gateway is:": [_curl(f"{scene.server}/{page}") for page in ("healthz", "readyz", "metrics")],
         "Why did what happen? In another shell:": [

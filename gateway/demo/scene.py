@@ -1,6 +1,7 @@
 """What is the demo's story played on, once everything is there?"""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,8 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Scene:
-    """The parts that run, and what ties the story to the processes around it. URLs have no slash at their end.
+    """The parts that run, and what ties the story to the processes around it. URLs have no slash at their end;
+    `sandboxes` has one by the name of each connection.
 
     `stopping` is set when the demo is to end; `supervised` once somebody looks after its processes.
     """
@@ -27,8 +29,7 @@ class Scene:
     gateway: Runtime
     http: httpx.Client
     server: str
-    movidesk: str
-    payments: str
+    sandboxes: Mapping[str, str]
     signing_secret: str
     home: Path
     screen: Screen

@@ -9,8 +9,7 @@ import socket
 import sys
 import tempfile
 import threading
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from string import Template
@@ -26,13 +25,15 @@ from gateway.settings import Settings
 from gateway.store import database
 from gateway.testing import serving
 
+from .chat import Chat
+from .desks import DESKS
+from .onboarding import Onboarding
 from .scene import TENANT, Scene, Stopped
 from .story import Story
 from .view import Screen
 
 WORKERS = 2
 USUAL_PORT = 8000
-SANDBOX_CALLS_A_MINUTE = 600
 REFUSAL = {"kind": "status", "status": 400, "method": "POST", "path": "/tickets"}
 
 
@@ -54,7 +55,7 @@ def run(*, once: bool, broken_desk: bool = False) -> None:
         screen.line("stores", f"PostgreSQL and Valkey, embedded, in {home}")
         scene = _scene(gateway, home, screen, parts, once=once)
         if broken_desk:
-            httpx.post(f"{scene.movidesk}/_sandbox/misbehave", json=REFUSAL, trust_env=False)
+            httpx.post(f"{scene.sandboxes['movidesk']}/_sandbox/misbehave", json=REFUSAL, trust_env=False)
         _play(scene, _children(scene, stores, home))
 
 
@@ -105,27 +106,25 @@ def _runtime(chosen: Settings, stores: embedded.Stores) -> Iterator[Runtime]:
 
 
 def _scene(gateway: Runtime, home: Path, screen: Screen, parts: ExitStack, *, once: bool) -> Scene:
-    token, hook_key = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    signing_secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
-    desk = _sandbox("movidesk")(token=token, calls_per_minute=SANDBOX_CALLS_A_MINUTE)
-    movidesk = parts.enter_context(serving(desk))
-    payments = parts.enter_context(serving(_sandbox("generic")(secret=signing_secret)))
-    screen.line("sandboxes", f"Movidesk {movidesk}, a payment system {payments}")
-    given = {
-        "DEMO_PAYMENTS_SECRET": signing_secret,
-        "DEMO_MOVIDESK_TOKEN": token,
-        "DEMO_MOVIDESK_HOOK_KEY": hook_key,
+    desks = {name: desk(secrets.token_urlsafe(24), secrets.token_urlsafe(24)) for name, desk in DESKS.items()}
+    sandboxes = {
+        name: parts.enter_context(serving(_sandbox(desk.vendor)(**desk.options)))
+        for name, desk in desks.items()
     }
-    changes = _applied(gateway, movidesk, given)
+    for name, url in sandboxes.items():
+        screen.line("sandbox", f"{name}: {url}")
+    changes = _applied(
+        gateway, sandboxes, {n: v for desk in desks.values() for n, v in desk.environment.items()}
+    )
     screen.line("tenant", f"{TENANT}, applied from its YAML: {changes} settings")
     port = _free_port()
     server = f"http://127.0.0.1:{port}"
-    hooks = f"{server}/hooks/{TENANT}"
-    targets = {movidesk: f"{hooks}/movidesk?key={hook_key}", payments: f"{hooks}/pagamentos"}
-    for sandbox, url in targets.items():
-        httpx.post(f"{sandbox}/_sandbox/webhooks", json={"url": url}, trust_env=False).raise_for_status()
+    for name, url in sandboxes.items():
+        target = f"{server}/hooks/{TENANT}/{name}{desks[name].query}"
+        httpx.post(f"{url}/_sandbox/webhooks", json={"url": target}, trust_env=False).raise_for_status()
     http = parts.enter_context(httpx.Client(trust_env=False, timeout=10))
-    return Scene(gateway, http, server, movidesk, payments, signing_secret, home, screen, once=once)
+    signing_secret = desks["pagamentos"].environment["DEMO_PAYMENTS_SECRET"]
+    return Scene(gateway, http, server, sandboxes, signing_secret, home, screen, once=once)
 
 
 def _sandbox(vendor: str) -> Any:
@@ -136,10 +135,10 @@ def _sandbox(vendor: str) -> Any:
     return importlib.import_module(f"{module.__name__}.sandbox").create_app
 
 
-def _applied(gateway: Runtime, movidesk: str, secrets_: dict[str, str]) -> int:
+def _applied(gateway: Runtime, sandboxes: Mapping[str, str], secrets_: dict[str, str]) -> int:
     """As `gateway apply` does it; how many lines its diff has."""
     text = Template(Path(__file__).with_name("tenant.yaml").read_text(encoding="utf-8"))
-    content = text.substitute(movidesk=movidesk).encode()
+    content = text.substitute(sandboxes).encode()
     reading = tenants_file.read(content, Path(), secrets_, gateway.registry)
     with configuration.changing(gateway.db) as db:
         before = configuration.stored(db, gateway.keyring)
@@ -184,7 +183,8 @@ def _play(scene: Scene, children: list[Child]) -> None:
 
     def tell() -> None:
         try:
-            Story(scene, workers=WORKERS).tell()
+            story = Story(scene, workers=WORKERS)
+            story.tell(Onboarding(story).steps() | Chat(story).steps())
             ended.append(None)
         except BaseException as error:  # noqa: BLE001 - raised again where the demo ends
             ended.append(error)

@@ -38,10 +38,11 @@ class Watch:
 
     def look(self) -> list[News]:
         """Everything that was not told before, in the order in which it happened."""
+        # What says that something is done is read before what tells how it was done.
         self.deliveries = {row.id: row for row in self._rows(deliveries, deliveries.c.id)}
-        tried = self._rows(attempts, attempts.c.id)
         self.events = self._rows(events, events.c.recorded_at, events.c.occurred_at)
         self.actions = {row.id: row for row in self._rows(actions, actions.c.seq)}
+        tried = self._rows(attempts, attempts.c.id)
         news = [
             *self._new_of_deliveries(),
             *(one for row in tried if self._is_new("attempt", row.id) for one in self._calls(row)),
@@ -95,7 +96,8 @@ class Watch:
 
     def _calls(self, row: Row[Any]) -> Iterator[News]:
         action = self.actions.get(row.action_id)
-        what = action.kind if action else f"for delivery {row.delivery_id}"
+        read = f"for delivery {row.delivery_id}" if row.delivery_id else "what changed while nobody told?"
+        what = action.kind if action else read
         for call in row.calls:
             answered = call["status"] or call["error"] or "no answer"
             text = f"{call['method']} {_shown(call['url'])} -> {answered}, {call['seconds'] * 1000:.0f} ms ({what})"
