@@ -252,7 +252,7 @@ Line = tuple[int, str, str]
 STYLES = {
     "done": "green", "decided": "green", "dead": "red", "parked": "red", "failed": "red", "held": "yellow",
     "unsupported": "yellow", "pending": "yellow", "received": "yellow", "executing": "yellow",
-    "not asked": "dim", "nothing": "dim", "left out": "dim",
+    "not asked": "dim", "canceled": "dim", "nothing": "dim", "left out": "dim",
 }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def list_actions(
     as_json: AsJson = False,
 ) -> None:
     """List actions, newest first."""
-    one_of(state, ("pending", "executing", "done", *outbox.STOPPED), "--state")
+    one_of(state, ("pending", "executing", "done", "canceled", *outbox.STOPPED), "--state")
     if ticket is not None:
         owner(tenant, connection)
     with opened() as gateway, gateway.db.connect() as db:

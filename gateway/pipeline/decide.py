@@ -30,7 +30,7 @@ from gateway.timelimit import Stuck, thinking
 
 from .caught_up import CaughtUp, with_overtaken
 from .convert import convert
-from .ledger import Ledger
+from .ledger import Ledger, targets
 from .references import finder
 from .tags import Spell, spelled, speller
 from .world import NOTHING, Aside, Told, World, learned
@@ -275,6 +275,7 @@ class Batch:
                 return
             known.setdefault(id_, row.id)
             decided.append((item, id_, decisions))
+        self.world.need_tickets(targets(row.tenant, (d for _, _, decisions in decided for d in decisions)))
         for item, id_, decisions in decided:
             vendors = company.vendors if company else {}
             self.ledger.record(row, item.event, id_, decisions, vendors, self.world)

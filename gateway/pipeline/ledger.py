@@ -1,7 +1,7 @@
 """What exactly is written because of a batch, so that the same decision is never carried out twice?"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,15 +21,17 @@ from gateway.model.action import (
     StartTimer,
     TicketAction,
 )
-from gateway.model.event import Event, TicketEvent
+from gateway.model.event import Event, TicketDeleted, TicketEvent, TicketMerged
 from gateway.model.facts import Decision
 from gateway.model.ticket import TicketRef
-from gateway.store import actions, customers, deliveries, events, tickets, timers
+from gateway.store import actions, customers, deliveries, endings, events, tickets, timers
 from gateway.store.customers import keys_of
+from gateway.store.tickets import Key
 
 from .world import Known, World, ref_of
 
 HOUR = timedelta(hours=1)
+DELETED = "its ticket was deleted at the vendor"
 COMMENTS = frozenset({"comments"})
 
 
@@ -49,6 +51,8 @@ class Ledger:
     _tickets: dict[tuple[str, TicketRef], Known] = field(default_factory=dict)
     _comments: dict[tuple[str, TicketRef, str], Any] = field(default_factory=dict)
     _decided: list[dict[str, Any]] = field(default_factory=list)
+    _merged: dict[tuple[str, TicketRef], TicketRef] = field(default_factory=dict)
+    _deleted: dict[tuple[str, TicketRef], None] = field(default_factory=dict)
     _spent: Counter[tuple[str, TicketRef]] = field(default_factory=Counter)
     _over_budget: set[tuple[str, TicketRef]] = field(default_factory=set)
 
@@ -83,6 +87,11 @@ class Ledger:
                 answer["error"] = decision.error
             told.append(answer)
         ref = event.ticket.ref if isinstance(event, TicketEvent) else getattr(event, "ticket", None)
+        match event:
+            case TicketMerged(into=into) if into is not None and ref is not None:
+                self._merged[row.tenant, ref] = into
+            case TicketDeleted() if ref is not None:
+                self._deleted[row.tenant, ref] = None
         self._events.append({
             "id": id_, "tenant": row.tenant, "connection": event.connection or row.connection,
             "delivery_id": row.id, "ticket_id": ref.id if ref else None, "kind": event.kind, "fact": event.id,
@@ -95,7 +104,7 @@ class Ledger:
         vendors: Mapping[str, str], world: World,
     ) -> dict[str, Any]:  # fmt: skip
         id_ = uuid5(event_id, f"{rule}:{ordinal}")
-        action = action.model_copy(update={"id": str(id_)})
+        action = _to_survivor(action, row.tenant, world).model_copy(update={"id": str(id_)})
         connection, ref = _target(action)
         state, error = "pending", None
         if action.core:
@@ -103,6 +112,8 @@ class Ledger:
             self._do(row, event, rule, action, id_)
         elif not isinstance(action, Notify) and connection not in vendors:
             state, error = "dead", f"connection {connection!r} does not exist"
+        elif ref is not None and (known := world.tickets.get((row.tenant, ref))) and known.ticket.deleted:
+            state, error = "canceled", DELETED
         elif ref is not None and self._exceeds(row.tenant, ref, world):
             state, error = "held", f"more than {self.budget} actions on this ticket within an hour"
         self._actions.append({
@@ -169,6 +180,10 @@ class Ledger:
         self._flush_tickets(db, world)
         timers.start(db, [row for row in self._timers.values() if row is not None])
         timers.cancel(db, [name for name, row in self._timers.items() if row is None], self.now)
+        for (tenant, old), into in self._merged.items():
+            endings.merge(db, tenant, old, into)
+        for tenant, ref in self._deleted:
+            endings.delete(db, tenant, ref, DELETED, self.now)
         raised = (deliveries.raise_event(db, **given) for given in self._raise)
         self.raised = [id_ for id_ in raised if id_ is not None]
         for tenant, ref in sorted(self._over_budget):
@@ -262,6 +277,36 @@ class Ledger:
                 for (tenant, ref, id_), comment in self._comments.items()
             ],
         )  # fmt: skip
+
+
+def targets(tenant: str, decisions: Iterable[Decision]) -> Iterator[Key]:
+    """The tickets that these actions name and that are there already: they may have been merged, or be gone."""
+    for decision in decisions:
+        for action in decision.actions:
+            named = (action.left, action.right) if isinstance(action, LinkTickets) else ()
+            for ref in (getattr(action, "ticket", None), *map(ref_of, named)):
+                if isinstance(ref, TicketRef) and not ref.is_planned:
+                    yield tenant, ref
+
+
+def _to_survivor(action: Action, tenant: str, world: World) -> Action:
+    """The same action about the ticket that its own was merged into, if it was."""
+    if isinstance(action, LinkTickets):
+        names = {
+            "left": _survivor(action.left, tenant, world),
+            "right": _survivor(action.right, tenant, world),
+        }
+        return action.model_copy(update=names)
+    ref = getattr(action, "ticket", None)
+    if isinstance(action, CreateTicket) or not isinstance(ref, TicketRef):
+        return action
+    survivor = world.survivor(tenant, ref)
+    return action if survivor == ref else action.model_copy(update={"ticket": survivor})
+
+
+def _survivor(name: str, tenant: str, world: World) -> str:
+    ref = ref_of(name)
+    return name if ref is None else str(world.survivor(tenant, ref))
 
 
 def _target(action: Action) -> tuple[str, TicketRef | None]:

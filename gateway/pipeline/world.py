@@ -155,6 +155,16 @@ class World:
         self.links.setdefault((tenant, left), set()).add(right)
         self.links.setdefault((tenant, right), set()).add(left)
 
+    def survivor(self, tenant: str, ref: TicketRef) -> TicketRef:
+        """The ticket that this one was merged into, or into which that one was, as far as they are known here."""
+        passed = {ref}
+        while (known := self.tickets.get((tenant, ref))) is not None and known.ticket.merged_into:
+            ref = TicketRef(ref.connection, known.ticket.merged_into)
+            if ref in passed:  # two tickets that say so of each other
+                break
+            passed.add(ref)
+        return ref
+
     def customer_of(self, tenant: str, person: Customer | Contact | None) -> Customer | None:
         """The stored customer that this person is, by the strongest key that is known."""
         for key in customers.keys_of(person) if person else ():

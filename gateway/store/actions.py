@@ -1,7 +1,8 @@
 """The outbox and its ledger: what was decided, what became of it, and may it be sent now?
 
 States: `pending` -> `executing` -> `done`, or `dead` (given up, error kept), `unsupported` (the vendor cannot),
-`held` (over the ticket's budget). Core actions are `done` in the transaction that decided them.
+`held` (over the ticket's budget), `canceled` (its ticket was deleted). Core actions are `done` in the transaction
+that decided them.
 """
 
 from collections.abc import Iterable, Sequence
