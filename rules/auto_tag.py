@@ -141,7 +141,7 @@ ENTRIES = tuple(map(Entry.model_validate, (
     {
         "words": [
             "boleto", "boletos", "fatura", "faturas", "nota fiscal", "mensalidade", "cobrança", "reembolso", "estorno",
-            "/(segunda|2a) vias?/",
+            "segunda via", "2ª via",
         ],
         "add": ["financeiro"],
     },

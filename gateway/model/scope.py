@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +13,7 @@ T = TypeVar("T", bound=str)
 Spelling = Callable[[str], str]
 
 
+@lru_cache(maxsize=8192)
 def folded(word: str) -> str:
     """The word as it is compared: without accents, case and outer spaces."""
     plain = unicodedata.normalize("NFKD", word.strip())

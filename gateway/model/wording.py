@@ -2,8 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 import regex
@@ -45,40 +44,49 @@ class Wording(Choice[Term]):
 
         Raises TimeoutError, naming the pattern, when one takes longer than PATIENCE.
         """
-        spoken = _spoken(text[:MAX_TEXT])
-        if any(spoken.says(term) for term in self.none):
+        plain, words = _spoken(text[:MAX_TEXT])
+        if self.none and self._first_of("none", plain, words) is not None:
             return None
-        if not all(spoken.says(term) for term in self.all):
+        if not all(_is_in(term, needle, plain, words) for term, needle in self._needles["all"]):
             return None
-        one = next((term for term in self.any if spoken.says(term)), None)
-        if self.any and one is None:
-            return None
-        return self.all if one is None else (*self.all, one)
+        if not self.any:
+            return self.all
+        one = self._first_of("any", plain, words)
+        return None if one is None else (*self.all, one)
+
+    def _first_of(self, name: str, plain: str, words: str) -> str | None:
+        for term, needle in self._needles[name]:
+            if needle in words if needle else _is_in(term, needle, plain, words):
+                return term
+        return None
+
+    @cached_property
+    def _needles(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """By list, each term with the words it stands for; "" where it is a pattern."""
+        return {
+            name: tuple(
+                (term, "" if _PATTERN.fullmatch(term) else _words(term)) for term in getattr(self, name)
+            )
+            for name in ("any", "all", "none")
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    """A text without accents, for patterns; and only its words, each between spaces."""
-
-    plain: str
-    words: str
-
-    def says(self, term: str) -> bool:
-        if not _PATTERN.fullmatch(term):
-            return _words(term) in self.words
-        try:
-            return _compiled(term).search(self.plain, timeout=PATIENCE) is not None
-        except TimeoutError:
-            raise TimeoutError(term) from None
+def _is_in(term: str, needle: str, plain: str, words: str) -> bool:
+    if needle:
+        return needle in words
+    try:
+        return _compiled(term).search(plain, timeout=PATIENCE) is not None
+    except TimeoutError:
+        raise TimeoutError(term) from None
 
 
 @lru_cache(maxsize=256)
-def _spoken(text: str) -> _Spoken:
+def _spoken(text: str) -> tuple[str, str]:
+    """The text without accents, for patterns; and only its words, each between spaces."""
     plain = _plain(text)
-    return _Spoken(plain, _between_spaces(plain))
+    return plain, _between_spaces(plain)
 
 
-@lru_cache(maxsize=4096)
 def _words(term: str) -> str:
     return _between_spaces(_plain(term))
 
