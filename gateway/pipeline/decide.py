@@ -30,6 +30,7 @@ from gateway.timelimit import Stuck, thinking
 
 from .caught_up import CaughtUp, with_overtaken
 from .convert import convert
+from .identity import Identity, names_of
 from .ledger import Ledger, targets
 from .references import finder
 from .tags import Spell, spelled, speller
@@ -140,7 +141,7 @@ class Batch:
         self.world = World(db, aside)
         self.ledger = Ledger(self.now, runtime.settings.action_budget)
         self.outcome = Outcome()
-        self._caught_up = CaughtUp()
+        self._caught_up, self._identity = CaughtUp(), Identity()
         self._held: set[Lane] = set()
         self._spellers: dict[str, Spell] = {}
 
@@ -157,6 +158,7 @@ class Batch:
             if row.id in told and _lane(row) not in self._held:
                 self._decide(row, told[row.id], known)
         self.ledger.flush(self.db, self.world)
+        self._identity.flush(self.db, self.world, self.now)
         self._caught_up.flush(self.db, self.now)
         self.outcome.execute = self.ledger.sendable
         self.outcome.raised = self.ledger.raised
@@ -236,7 +238,8 @@ class Batch:
             for item in items
             if isinstance(item.event, PaymentEvent)
         }
-        tickets.lock(self.db, payments | {f"customer:{tenant}:{key}" for tenant, key in people})
+        keys = people | self._identity.note(items)
+        tickets.lock(self.db, payments | {f"customer:{tenant}:{key}" for tenant, key in keys})
         self.world.need_customers(people)
 
     def _gather(self, items: Sequence[Told]) -> None:
@@ -382,6 +385,7 @@ class Batch:
         """The names by which other things may be tied to this event."""
         event = item.event
         seeds = [str(ref)] if (ref := _ref(event)) else []
+        seeds += names_of(event.connection, item.after.ticket.contact if item.after else None)
         if isinstance(event, PaymentEvent):
             seeds.append(str(event.payment))
         if isinstance(event, CustomerEvent) and event.customer is not None:

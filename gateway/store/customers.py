@@ -13,7 +13,7 @@ from gateway.model.person import Contact
 from .rows import among, packed, put
 from .tables import customer_keys, customers
 
-REGION = "BR"
+REGION, BRAZIL = "BR", 55
 
 
 def keys_of(person: Customer | Contact) -> list[str]:
@@ -27,6 +27,7 @@ def keys_of(person: Customer | Contact) -> list[str]:
     return keys
 
 
+# Brazilian mobile numbers got a ninth digit from 2012 to 2016, and address books still have them without.
 @lru_cache(maxsize=4096)
 def _e164(phone: str) -> str | None:
     try:
@@ -35,6 +36,9 @@ def _e164(phone: str) -> str | None:
         return None
     if not phonenumbers.is_possible_number(number):
         return None
+    national = str(number.national_number)
+    if number.country_code == BRAZIL and len(national) == 10 and national[2] in "6789":
+        number.national_number = int(f"{national[:2]}9{national[2:]}")
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 

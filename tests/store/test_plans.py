@@ -12,9 +12,11 @@ from sqlalchemy import Connection, event, text
 from gateway.model.ticket import TicketRef
 from gateway.store import (
     actions,
+    contacts,
     customers,
     database,
     deliveries,
+    endings,
     events,
     reconciliations,
     tenants,
@@ -59,6 +61,8 @@ FILL = """
     SELECT 't1', 'ticket:c9:' || n, 'payment:' || n, 'about', now() FROM generate_series(1, 20000) n;
     INSERT INTO customers (tenant, id, body, updated_at) SELECT tenant, id, '{}', now() FROM tickets;
     INSERT INTO customer_keys (tenant, key, customer_id) SELECT tenant, 'email:' || id, id FROM tickets;
+    INSERT INTO contact_keys (tenant, key, connection, contact_id)
+    SELECT tenant, 'email:' || id, connection, 'k' || id FROM tickets;
     INSERT INTO timers (tenant, key, rule, at, connection, ticket_id, state, changed_at)
     SELECT tenant, id, 'r', now(), connection, id, CASE WHEN id::int % 1000 = 5 THEN 'waiting' ELSE 'fired' END, now()
     FROM tickets;
@@ -155,6 +159,11 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     ),
     "a look begins": lambda db: reconciliations.begin(db, ("t1", "c1"), AGO, NOW),
     "counting what came": lambda db: traffic.count(db, NOW),
+    "who else is known by the same": lambda db: contacts.meet(
+        db, [{"tenant": "t1", "key": f"email:{n}", "connection": "c1", "contact_id": "x"} for n in range(50)]
+    ),
+    "what hangs on a merged ticket": lambda db: endings.merge(db, "t1", REF, TicketRef("c1", "2")),
+    "what hangs on a deleted ticket": lambda db: endings.delete(db, "t1", REF, "x", NOW),
     "the newest configuration": tenants.version,
 }
 
