@@ -25,6 +25,7 @@ from gateway.api import (
     TicketUpdated,
     hookimpl,
 )
+from gateway.doctor import of_installation
 from gateway.model.ticket import ChangedRef
 from gateway.pipeline import reconcile as reconciling
 from gateway.pipeline.caught_up import with_overtaken
@@ -451,3 +452,30 @@ def test_budget_is_left_to_webhooks_and_actions(gateway: Runtime, desk: Desk) ->
     gateway.stopping.set()
     with pytest.raises(ApiError, match="to stop"):
         spare.take()
+
+
+# --- what a person sees -----------------------------------------------------------------------------------------
+
+
+def told_by_doctor(gateway: Runtime) -> list[tuple[str, str]]:
+    found = of_installation(gateway, offline=True)
+    return [(finding.level, finding.text) for finding in found if finding.name == "reconciliation"]
+
+
+def test_the_doctor_says_what_was_missed_what_failed_and_what_is_overdue(
+    gateway: Runtime, desk: Desk
+) -> None:
+    look(gateway)
+    assert reconciling.due(gateway) == [("acme", "desk")]
+    assert told_by_doctor(gateway) == [("ok", "1 connections, and no webhook was missed in the last day")]
+    opened(desk, "1")
+    look(gateway)
+    ((level, words),) = told_by_doctor(gateway)
+    assert (level, words[:44]) == ("warn", "acme/desk: 1 webhooks so far never came, the")
+    desk.failing = [ApiError(ApiFailure.UNAUTHORIZED, "401")]
+    later(gateway, timedelta(days=2))
+    reconcile(gateway, "acme", "desk")
+    assert told_by_doctor(gateway) == [("warn", "acme/desk could not be gone through: 401")]
+    look(gateway)
+    ((level, words),) = told_by_doctor(gateway)
+    assert (level, words[:22]) == ("warn", "acme/desk has been due")
