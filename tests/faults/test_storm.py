@@ -24,7 +24,7 @@ PAYMENTS = int(os.environ.get("FAULTS_PAYMENTS", "3000"))
 def test_a_hundred_and_fifty_webhooks_under_fire(new_town: Callable[..., Town], zendesk: Desk) -> None:
     town = inhabited(new_town(), zendesk, workers=2)
     deck = shuffled(["server", "worker", "worker", "valkey", "postgres", "a postgres backend"])
-    storm(town, zendesk, 145, 15, deck, pause=(0.3, 1.5))
+    storm(town, zendesk, 145, 30, deck, pause=(0.2, 0.8))
 
 
 @pytest.mark.slow

@@ -35,9 +35,10 @@ def test_a_worker_killed_between_the_answer_and_our_commit_leaves_one_ticket(
     assert zendesk.calls("POST") == 1, "it was looked for and found, not sent again"
     assert [row.state for row in creations(town)] == ["done"]
     assert creations(town)[0].receipt["remote_id"] == str(zendesk.tickets[0]["id"])
-    assert [row.outcome for row in town.rows(attempts)] == ["found"]
+    assert [row.outcome for row in town.rows(attempts) if row.action_id] == ["found"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["a postgres backend", "postgres"])
 def test_a_worker_that_only_lost_its_session_is_not_taken_for_dead(
     town: Town, zendesk: Desk, loss: str
@@ -70,6 +71,7 @@ def test_a_worker_killed_while_the_vendor_turns_it_away_leaves_one_ticket_too(
     assert zendesk.subjects() == {subject(1): 1}
 
 
+@pytest.mark.slow
 def test_dead_workers_do_not_keep_their_connection_from_the_living(town: Town, zendesk: Desk) -> None:
     """RQ lets two jobs of a connection run at a time: two that died must not count."""
     zendesk.misbehave(kind="slow", seconds=20, times=2, method="POST")
@@ -157,6 +159,7 @@ def test_a_sweep_that_died_with_its_worker_makes_way_for_the_next(gateway: Runti
         assert jobs.queue(gateway.redis, jobs.UPKEEP).job_ids == ["sweep"]
 
 
+@pytest.mark.slow
 def test_workers_live_through_the_death_of_either_store(town: Town, zendesk: Desk) -> None:
     workers = [town.start_worker(), town.start_worker()]
     vendor = Vendor(town.url)
