@@ -117,7 +117,7 @@ def _scene(gateway: Runtime, home: Path, screen: Screen, parts: ExitStack, *, on
         gateway, sandboxes, {n: v for desk in desks.values() for n, v in desk.environment.items()}
     )
     screen.line("tenant", f"{TENANT}, applied from its YAML: {changes} settings")
-    port = _free_port()
+    port = _free_port(USUAL_PORT if not once else 0)
     server = f"http://127.0.0.1:{port}"
     for name, url in sandboxes.items():
         target = f"{server}/hooks/{TENANT}/{name}{desks[name].query}"
@@ -147,9 +147,9 @@ def _applied(gateway: Runtime, sandboxes: Mapping[str, str], secrets_: dict[str,
         return len(configuration.save(db, before, after, gateway.registry, gateway.keyring))
 
 
-def _free_port() -> int:
-    """The usual one, unless somebody has it."""
-    for port in (USUAL_PORT, 0):
+def _free_port(usual: int) -> int:
+    """The usual one, unless somebody has it; 0 = any."""
+    for port in (usual, 0):
         try:
             with socket.create_server(("127.0.0.1", port)) as listener:
                 found: int = listener.getsockname()[1]
