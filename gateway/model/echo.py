@@ -30,7 +30,7 @@ def is_ours(event: Event, own_ids: frozenset[str], past: Iterable[Past]) -> bool
     author = event.comment.author if isinstance(event, CommentCreated) else event.actor
     if author is not None and author.id in own_ids:
         return True
-    return any(_wrote(entry, event) for entry in past if entry.state in SENT)
+    return any(_wrote(entry, event) for entry in past if entry.state in SENT or entry.uncertain)
 
 
 def _wrote(entry: Past, event: Event) -> bool:

@@ -33,11 +33,13 @@ class Tenant(Record):
 
 
 class Past(Record):
-    """An action that we decided on the same ticket before, and what became of it."""
+    """An action that we decided on the same ticket before, and what became of it. It is `uncertain` when its answer
+    was lost: then it may have been carried out, whatever its state."""
 
     rule: str
     action: Action
     state: str
+    uncertain: bool = False
     decided_at: Instant
     finished_at: Instant | None = None
     remote_id: str | None = None

@@ -57,6 +57,7 @@ def _past(row: Row[Any]) -> Past:
         rule=row.rule,
         action=parse_action(row.body),
         state=row.state,
+        uncertain=row.uncertain,
         decided_at=row.created_at,
         finished_at=row.finished_at,
         remote_id=(row.receipt or {}).get("remote_id"),

@@ -93,6 +93,14 @@ def test_a_comment_is_ours_by_its_id_or_its_words(event, entry, expected):
     assert ours(event, entry) is expected
 
 
+@pytest.mark.parametrize("state", ["pending", "dead"])
+def test_what_may_have_been_done_although_nobody_said_so_is_ours(state):
+    lost = past(AddTags(tags=("vip",), **WHY), state, finished=False)
+    tagged = told(TicketTagged, added=frozenset({"vip"}), actor=None)
+    assert not ours(tagged, lost)
+    assert ours(tagged, lost.model_copy(update={"uncertain": True}))
+
+
 OPENED = SetStatus(status=Status.OPEN, **WHY)
 TO_ANA, TO_TEAM = AssignTo(assignee="ana", **WHY), AssignTo(team="GR", **WHY)
 

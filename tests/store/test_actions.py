@@ -96,6 +96,10 @@ def test_the_past_says_what_became_of_it(db):
     db.execute(update(actions).values(receipt={"remote_id": "r1"}))
     (entry,) = outbox.load_past(db, [("acme", REF)])["acme", REF]
     assert (entry.state, entry.remote_id, entry.decided_at, entry.finished_at) == ("done", "r1", NOW, NOW)
+    assert not entry.uncertain
+    db.execute(update(actions).values(state="pending", uncertain=True))
+    (entry,) = outbox.load_past(db, [("acme", REF)])["acme", REF]
+    assert entry.uncertain, "its answer was lost: it may be done"
 
 
 # --- claiming ---------------------------------------------------------------------------------------------------
