@@ -29,7 +29,7 @@ class Round:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vendor", choices=sorted(webhooks.VENDORS), default="zendesk")
+    parser.add_argument("--vendor", choices=sorted(webhooks.VENDORS), default="intercom")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
     with installation() as gateway, small_server("echo", gateway.folder) as echo:

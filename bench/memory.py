@@ -27,8 +27,12 @@ def main() -> None:
     with installation() as gateway, small_server("sink", gateway.folder) as sink:
         webhooks.configure(
             gateway.runtime,
-            {"generic": None, "zendesk": f"{sink.url}/api/v2"},
-            {"core_ticket_on_payment": {"connection": "zendesk"}},
+            {
+                "generic": None,
+                "zendesk": f"{sink.url}/api/v2",
+                **dict.fromkeys(("intercom", "freshdesk", "bitrix"), sink.url),
+            },
+            webhooks.RULES,
         )
         gateway.up(workers=2)
         before = gateway.memory()
