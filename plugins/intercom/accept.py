@@ -23,7 +23,7 @@ SIGNATURE = "x-hub-signature"
 
 def sign(body: bytes, secret: str) -> str:
     """What Intercom puts in `X-Hub-Signature`: HMAC-SHA1 of the raw body, by the app's client secret."""
-    return f"sha1={hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}"
+    return f"sha1={hmac.digest(secret.encode(), body, hashlib.sha1).hex()}"
 
 
 def verify(webhook: Webhook, connection: "Connection[Settings]") -> Verified:

@@ -22,17 +22,20 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PLAIN = re.compile(r"[\x21-\x7e]{1,200}")
 
 
+def _not_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_json)
+
+
 def readable(body: bytes) -> dict[str, Any]:
     """The JSON object in the body; empty for anything else."""
     try:
-        parsed = json.loads(body, parse_constant=_not_json)
+        parsed = _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _not_json(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
 
 
 def topic_of(body: Mapping[str, Any]) -> str | None:
