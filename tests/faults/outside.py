@@ -47,8 +47,11 @@ class Vendor:
         thread.start()
         try:
             yield thread
-            thread.join(120)
-            assert not thread.is_alive(), f"not all were acknowledged: {self.statuses}"
+            while thread.is_alive():
+                acknowledged = len(self.acknowledged)
+                thread.join(60)
+                moved = len(self.acknowledged) > acknowledged or not thread.is_alive()
+                assert moved, f"not all were acknowledged: {self.statuses}"
         finally:
             self.give_up()
 

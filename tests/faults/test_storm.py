@@ -88,7 +88,7 @@ def storm(
             chaos.strike(kind)
             tell(f"{at:6.1f} s  killed: {kind}; there again {time.monotonic() - began - at:.1f} s later")
     tell(f"{time.monotonic() - began:6.1f} s  all acknowledged; {dict(town.unfinished())}")
-    recovery = town.settle(240)
+    recovery = town.settle(120)
     report(town, zendesk, vendor, chaos, recovery)
     rows = {row.dedup_key: row for row in town.rows(deliveries)}
     assert set(vendor.acknowledged) == {id_ for id_, _ in webhooks}
