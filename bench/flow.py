@@ -13,6 +13,7 @@ from bench.report import Line, megabytes
 
 EVENTS = 6_000
 """Below the 10,000 calls a minute that a Zendesk connection can be allowed at most."""
+WARM = 200
 PATIENCE = 60.0
 N8N_MUST, N8N_DREAM = 6, 20
 NODE_RED_MUST, NODE_RED_DREAM = 0.3, 1.0
@@ -28,19 +29,37 @@ class Flow:
     p99: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Whose webhooks are sent, and which; whether a reply goes back for each ticket."""
+
+    vendor: str
+    made: str
+    events: int
+    replies: bool = False
+
+
+STORIES = {
+    "payment": Story("generic", "generic", EVENTS),
+    "escalation": Story("intercom", "escalation", EVENTS // 3, replies=True),
+}
+"""A payment opens a ticket at Zendesk; a conversation is read, and opens one at Freshdesk that is told of in it."""
+
 RECORDED = {"n8n": Flow(158, 52, "980 MB"), "Node-RED": Flow(996, 1_000, "not kept")}
 """Taken on another 2-core machine, with the workflows that `--peers` runs."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS, help="how many payments are told")
+    parser.add_argument("--story", choices=sorted(STORIES), default="payment", help="what becomes a ticket")
+    parser.add_argument("--events", type=int, help="how many webhooks are sent")
     parser.add_argument(
         "--peers", action="store_true", help="install and run Node-RED and n8n (minutes, 2 GB)"
     )
     given = parser.parse_args()
+    story = STORIES[given.story]
     with installation() as gateway, small_server("sink", gateway.folder) as sink:
-        ours, notes = measure(gateway, sink.url, given.events)
+        ours, notes = measure(gateway, sink.url, story, given.events or story.events)
     yardsticks, said = measured_peers() if given.peers else ({}, ["peers: not asked for (--peers)"])
     lines = [Line("acknowledged", "", f"{ours.acknowledged:,.0f}/s"), Line("memory", "", ours.memory)]
     for name, must, dream in (
@@ -56,28 +75,28 @@ def main() -> None:
         ))  # fmt: skip
     for name, theirs in yardsticks.items():
         said.append(f"{name} in this run: {theirs.acknowledged:,.0f} acknowledged/s, {theirs.memory}")
-    report.show("flow", lines, notes + said)
+    report.show(f"flow ({given.story})", lines, notes + said)
 
 
-def measure(gateway: Installation, sink: str, events: int) -> tuple[Flow, list[str]]:
-    """Every webhook is one payment of a new customer, and becomes one ticket at the sink."""
+def measure(gateway: Installation, sink: str, story: Story, events: int) -> tuple[Flow, list[str]]:
+    """Every webhook is of a new customer, and becomes one ticket at the sink."""
     webhooks.configure(
         gateway.runtime,
         {
             "generic": None,
             "zendesk": f"{sink}/api/v2",
-            **dict.fromkeys(("intercom", "freshdesk", "bitrix"), sink),
+            "freshdesk": f"{sink}/api/v2",
+            **dict.fromkeys(("intercom", "bitrix"), sink),
         },
         webhooks.RULES,
     )
     gateway.up(workers=2)
-    path = webhooks.path_of("generic")
     report.progress("warming up")
-    until_created(sink, 200, _sent(gateway.port, path, 200))
+    _done(sink, story, WARM, _sent(gateway.port, story, WARM))
     httpx.post(f"{sink}/reset", trust_env=False)
-    report.progress(f"{events:,} payments")
-    load = _sent(gateway.port, path, events)
-    seconds = until_created(sink, events, load)
+    report.progress(f"{events:,} webhooks")
+    load = _sent(gateway.port, story, events)
+    seconds, said = _done(sink, story, events, load)
     told = httpx.get(f"{sink}/stat", trust_env=False).json()
     memory = gateway.memory()
     ours = sum((memory[name] for name in memory if name not in STORES), Memory(0, 0))
@@ -86,23 +105,38 @@ def measure(gateway: Installation, sink: str, events: int) -> tuple[Flow, list[s
         f"{events:,} signed webhooks over 32 connections, {rules} rules on; `gateway up` with 2 workers; all durable "
         f"({told['tickets']:,} tickets, {told['twice']} of them twice)",
         f"answered within {load.p50 * 1000:.0f} ms (p50), {load.p99 * 1000:.0f} ms (p99), while the workers work",
+        *said,
     ]
 
 
-def _sent(port: int, path: str, count: int) -> Result:
-    return awaited(launch(Load("generic", port, path, count, 60.0))).check()
+def _sent(port: int, story: Story, count: int) -> Result:
+    return awaited(launch(Load(story.made, port, webhooks.path_of(story.vendor), count, 60.0))).check()
 
 
-def until_created(sink: str, number: int, load: Result) -> float:
+def _done(sink: str, story: Story, number: int, load: Result) -> tuple[float, list[str]]:
+    """Seconds from the first webhook to the last ticket; and what there is to say of the replies, if there are any."""
+    seconds = until_created(sink, number, load)
+    if not story.replies:
+        return seconds, []
+    whole = number / until_created(sink, number, load, "replies", "last_reply")
+    return seconds, [
+        f"{whole:,.0f}/s until the last ticket's address stood in its conversation; for each, two calls to read it, "
+        "one to open the ticket, two for a tag and one for the address (the peers make one in all)"
+    ]
+
+
+def until_created(
+    sink: str, number: int, load: Result, counted: str = "tickets", last: str = "last"
+) -> float:
     """Seconds from the first webhook to the last ticket. Raises RuntimeError when they do not all come."""
     deadline = time.monotonic() + PATIENCE
-    told = {"tickets": 0}
-    while told["tickets"] < number:
+    told = {counted: 0}
+    while told[counted] < number:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"only {told['tickets']} of {number} tickets came within {PATIENCE:g} s")
+            raise RuntimeError(f"only {told[counted]} of {number} {counted} came within {PATIENCE:g} s")
         time.sleep(0.2)
         told = httpx.get(f"{sink}/stat", trust_env=False).json()
-    return float(told["last"]) - load.started_at
+    return float(told[last]) - load.started_at
 
 
 def measured_peers() -> tuple[dict[str, Flow], list[str]]:

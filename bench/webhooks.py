@@ -15,6 +15,7 @@ import gateway_plugins.generic.accept as standard
 import gateway_plugins.zendesk.accept as zendesk
 from gateway_plugins.generic.sandbox import PAYMENT_MAPPING
 
+from bench.servers import conversation
 from gateway.model.connection import Connection
 from gateway.model.facts import Tenant
 from gateway.runtime import Runtime
@@ -85,6 +86,18 @@ def intercom_notification(nonce: str, number: int) -> Signed:
     return {"X-Hub-Signature": f"sha1={digest}"}, body
 
 
+def escalation(nonce: str, number: int) -> Signed:
+    """Intercom tells of a new conversation that already has the tag which asks for a ticket at the other desk."""
+    id_ = f"{int(nonce, 16)}{number:06}"
+    body = _json({
+        "type": "notification_event", "app_id": "x", "id": f"notif_{nonce}-{number}",
+        "topic": "conversation.user.created",
+        "data": {"type": "notification_event_data", "item": conversation(id_)},
+    })  # fmt: skip
+    digest = hmac.new(CLIENT_SECRET.encode(), body, hashlib.sha1).hexdigest()
+    return {"X-Hub-Signature": f"sha1={digest}"}, body
+
+
 def payment(nonce: str, number: int) -> Signed:
     """A confirmed payment by Standard Webhooks; every one is another customer's."""
     sent_at = datetime.fromtimestamp(int(time.time()), UTC)
@@ -130,7 +143,10 @@ VENDORS: dict[str, Vendor] = {
     "generic": Vendor(payment, {**PAYMENT_MAPPING, "secret": STANDARD_SECRET}),
     "intercom": Vendor(
         intercom_notification,
-        {"app_id": "x", "admin_id": "1", "access_token": "sandbox-token", "client_secret": CLIENT_SECRET},
+        {
+            "app_id": "x", "admin_id": "1", "access_token": "sandbox-token", "client_secret": CLIENT_SECRET,
+            "calls_per_minute": 1_000_000,
+        },
     ),
     "movidesk": Vendor(
         movidesk_hint,
@@ -140,9 +156,15 @@ VENDORS: dict[str, Vendor] = {
 }  # fmt: skip
 """Another vendor is one more entry; its name is then a choice of `--vendor`."""
 
+MADE = {**{name: vendor.made for name, vendor in VENDORS.items()}, "escalation": escalation}
+"""What may be sent: a vendor's webhook, or that of a story."""
+
 
 OTHERS: Mapping[str, Mapping[str, Any]] = {
-    "freshdesk": {"subdomain": "bench", "agent_id": "1", "api_key": "sandbox-key", "hook_key": HOOK_KEY},
+    "freshdesk": {
+        "subdomain": "bench", "agent_id": "1", "api_key": "sandbox-key", "hook_key": HOOK_KEY,
+        "calls_per_minute": 100_000,
+    },
     "bitrix": {
         "portal_host": "bench.bitrix24.com.br", "user_id": 15, "webhook_secret": "sandbox-secret",
         "application_token": "sandbox-application-token",
@@ -168,10 +190,10 @@ def path_of(vendor: str) -> str:
     return f"/hooks/{TENANT}/{vendor}{VENDORS[vendor].query}"
 
 
-def rendered(vendor: str, path: str, count: int) -> list[bytes]:
+def rendered(what: str, path: str, count: int) -> list[bytes]:
     """Whole HTTP/1.1 requests, ready to be written to a socket."""
     nonce = secrets.token_hex(4)
-    return [_request(path, *VENDORS[vendor].made(nonce, number)) for number in range(count)]
+    return [_request(path, *MADE[what](nonce, number)) for number in range(count)]
 
 
 def configure(gateway: Runtime, base_urls: Mapping[str, str | None], rules: Mapping[str, Any]) -> None:
