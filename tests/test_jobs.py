@@ -71,7 +71,7 @@ class Desk:
 
         @hookimpl
         def connect_api() -> ApiSettings:
-            return ApiSettings(base_url="http://127.0.0.1:1", rate=RateLimit(100, 0.1, concurrency=1))
+            return ApiSettings(base_url="http://127.0.0.1:1", rate=RateLimit(100, 1.0, concurrency=1))
 
         return town(collect_ticket=collect_ticket, execute_action=execute_action, connect_api=connect_api)
 
@@ -230,7 +230,7 @@ def test_when_redis_forgot_everything_the_sweep_finds_every_stage(gateway, desk,
     assert (tenant, connection, set(ids)) == ("acme", "desk", {str(row.id) for row in rows(gateway, actions)})
     jobs.drain(gateway)
     assert states(gateway, actions) == ["pending"] * 2, "how much was asked of the vendor is forgotten too"
-    time.sleep(0.2)
+    time.sleep(1.2)  # until nothing can be of the window that was forgotten
     later(gateway, timedelta(seconds=2))
     jobs.become_worker(gateway)
     jobs.sweep()
