@@ -157,6 +157,8 @@ def measured_peers() -> tuple[dict[str, Flow], list[str]]:
 def _measured(peer: peers.Peer, process: peers.Running, sink: str) -> Flow:
     report.progress(f"{peer.name}: {peer.events:,} notifications")
     load = awaited(launch(Load("intercom", process.port, peer.path, peer.events, 60.0)))
+    if not load.accepted():
+        raise peers.Absent(f"it accepted nothing: {load.answers}")
     seconds = until_created(sink, load.accepted(), load)
     return Flow(load.rate, load.accepted() / seconds, _shown(process.memory()), load.p99)
 
